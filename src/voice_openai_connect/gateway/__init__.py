@@ -1,0 +1,1 @@
+"""The caller's side: Twilio's webhooks and media sockets, and who is on the line."""

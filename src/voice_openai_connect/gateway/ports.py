@@ -1,0 +1,76 @@
+"""What the gateway needs from the outside world. Integrations fit these shapes without importing them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from voice_openai_connect.call.commands import ModelCommand
+from voice_openai_connect.call.events import Event
+from voice_openai_connect.call.handover import HandoverRecord
+from voice_openai_connect.call.transfer import NextStep
+
+Post = Callable[[Event], None]
+"""Hands an event to the call. Never blocks, never raises."""
+
+
+class ModelLeg(Protocol):
+    """The model's side of one call. Another kind of model is another class of this shape."""
+
+    async def run(self, post: Post) -> None:
+        """Connect, then post events until the session is over. Posts `ModelConnected` or `ModelLost` first, and
+        `ModelLost` exactly once if the session ends in any way other than `close`. Raises nothing but cancellation."""
+        ...
+
+    def send(self, command: ModelCommand) -> None:
+        """Carry out a command. Never blocks; before the socket is open and after it is closed it does nothing."""
+        ...
+
+    async def close(self) -> None:
+        """Close the socket and end `run`. May be called twice."""
+        ...
+
+
+class HandoverStore(Protocol):
+    """Where records lie until the contact centre takes them, and what any instance must know about a call."""
+
+    async def save(self, record: HandoverRecord) -> str:
+        """Store the record under a fresh token and return the token (10 digits). Saving the same `handover_id`
+        again after a lost answer returns normally. Raises `Exception` of its own kind when it cannot."""
+        ...
+
+    async def attach_ticket(self, token: str, contact_id: str, ticket_id: str, ticket_url: str) -> bool:
+        """Add a late ticket to an unread record. False if it has been read or is gone."""
+        ...
+
+    async def remember_step(self, call_sid: str, step: NextStep) -> None:
+        """Keep what Twilio is to be told next about this call, so that any instance can answer."""
+        ...
+
+    async def recall_step(self, call_sid: str) -> NextStep | None:
+        """What `remember_step` kept, or None."""
+        ...
+
+
+class Crm(Protocol):
+    """The customer records. Both methods may be repeated: a repeat finds what the first one made."""
+
+    async def find_contact(self, caller_phone: str) -> str:
+        """The contact's id; made if the number is new. Raises when the CRM cannot say."""
+        ...
+
+    async def open_ticket(self, record: HandoverRecord) -> tuple[str, str]:
+        """`(ticket_id, ticket_url)` of this conversation's ticket; made if there is none. Raises when it cannot."""
+        ...
+
+
+Tool = Callable[[Mapping[str, Any], "ToolContext"], Awaitable[str]]
+"""A user's tool: the model's arguments in, text for the model out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What a user's tool may know about the call it runs in."""
+
+    call_sid: str
+    conversation_id: str
+    caller_phone: str

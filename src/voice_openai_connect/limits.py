@@ -1,0 +1,108 @@
+"""Every number that bounds something, each with its reason. Times are milliseconds unless the name says otherwise."""
+
+from typing import Final
+
+# --- Audio. µ-law at 8 kHz is 8 bytes a millisecond; Twilio sends and plays it in 20 ms frames.
+BYTES_PER_MS: Final = 8
+FRAME_BYTES: Final = 160
+ULAW_SILENCE: Final = 0xFF
+"""What the tail of an item is padded with: µ-law zero. 0x00 would be a click at full scale."""
+
+MARK_INTERVAL_MS: Final = 100
+"""How often played audio is acknowledged. Shorter costs messages, longer makes `heard` coarse."""
+FIRST_MARK_MS: Final = 20
+"""After silence, the first frame gets its own mark: until one returns, nothing counts as heard."""
+PLAYOUT_MARGIN_MS: Final = 200
+"""With less than this unheard, the next audio may arrive after the caller's line ran dry, so `heard` waits for a mark."""
+MARK_OVERDUE_MS: Final = 250
+"""How far `heard` may run past a mark that has not come back: a stalled line must not be believed for long."""
+UNHEARD_AUDIO_MS: Final = 60_000
+"""No reply is longer. Sockets swallow minutes of audio before they push back, so seconds are counted, not bytes."""
+CALLER_AUDIO_HELD_MS: Final = 2_000
+"""Kept while the model connects, oldest dropped: older speech would be answered too late to make sense."""
+
+# --- Talking
+MODEL_READY_MS: Final = 5_000
+"""From stream start to a configured model, all tries included. After it the caller is taken to a person."""
+MODEL_CONNECT_MS: Final = 3_000
+"""One try at the model's socket and its first event."""
+RESPONSE_RETRIES: Final = 1
+"""A failed response is asked for again once; a second failure in a row takes the caller to a person."""
+RESPONSE_RETRY_WAIT_MS: Final = 300
+RESPONSE_RETRY_WAIT_MAX_MS: Final = 3_000
+"""A rate limit that asks for longer than this is dead air: the caller goes to a person instead."""
+IDLE_PROMPTS: Final = 3
+"""Silent turns in a row before the call says goodbye: a parked line must not be billed for ever."""
+KEYS_PAUSE_MS: Final = 1_500
+"""Keys pressed with less than this between them are one number."""
+KEYS_MAX: Final = 32
+TOOL_MS: Final = 15_000
+"""A user's tool may take this long before the model is told that it failed."""
+TOOL_ARGUMENTS_CHARS: Final = 8_000
+CALL_MS: Final = 55 * 60_000
+"""OpenAI ends a session at 60 minutes; five before that the caller is taken to a person."""
+
+# --- Handover
+TRANSFER_SENTENCE_MS: Final = 12_000
+"""From the decision to the last word of the spoken sentence, marks included. Then the caller is moved anyway."""
+RESPONSE_CANCEL_MS: Final = 700
+"""How long a cancelled response may take to say so before the next one is asked for regardless."""
+SUMMARY_MS: Final = 1_800
+"""The out-of-band summary; after this a summary is made from the turns we have."""
+CRM_MS: Final = 3_000
+"""What the handover waits for HubSpot, from the decision. Whatever comes later is added while the record is unread."""
+CRM_LATE_MS: Final = 30_000
+"""How long a late ticket is waited for after the stream has closed."""
+SAVE_MS: Final = 2_500
+"""Storing the token record, retries and redrawn tokens included. Then the caller is moved without it."""
+GOODBYE_MS: Final = 10_000
+SUMMARY_CHARS: Final = 1_500
+"""Connect allows 32 KiB for all attributes of a contact together; an agent reads far less than that."""
+REASON_CHARS: Final = 300
+TOKEN_DIGITS: Final = 10
+TOKEN_TTL_S: Final = 600
+"""The caller is dialled within seconds; ten minutes covers a queue of retries and clock skew."""
+TOKEN_DRAWS: Final = 5
+DIAL_ATTEMPTS: Final = 2
+"""One dial with the token, one without. A third would be a loop."""
+DIAL_SECONDS: Final = 30
+DIAL_TOO_SHORT_S: Final = 5
+"""A dial that completes sooner was not a conversation: it is treated as failed."""
+
+# --- Twilio's side
+WEBHOOK_BODY_BYTES: Final = 32_768
+"""Twilio's voice posts are a few kilobytes; larger ones are refused before they are parsed."""
+WEBHOOK_FIELDS: Final = 100
+TWILIO_MESSAGE_BYTES: Final = 65_536
+"""A media frame is about 400 bytes; the server's own default would be 16 MiB."""
+STREAM_START_MS: Final = 5_000
+"""From an accepted socket to its `start` message: idle sockets are not held for anyone."""
+STREAM_TICKET_S: Final = 60
+STREAM_SILENT_MS: Final = 10_000
+"""Twilio sends a frame every 20 ms. After this much nothing, the line is dead even if no close came."""
+BAD_MESSAGES_MAX: Final = 100
+"""Undecodable messages on one media socket before it is closed as hostile."""
+OUTBOX_MESSAGES: Final = 4_000
+"""Messages waiting for a peer that does not read; beyond it the peer counts as gone."""
+MAX_CALLS: Final = 100
+"""On one process, until `MAX_CALLS` says otherwise."""
+
+# --- The model's side
+MODEL_MESSAGE_BYTES: Final = 1_048_576
+MODEL_BAD_MESSAGES: Final = 10
+"""Undecodable messages before the model's socket counts as lost."""
+
+# --- Other services, in seconds because their clients want seconds
+DYNAMODB_CONNECT_S: Final = 1.0
+DYNAMODB_READ_S: Final = 1.5
+DYNAMODB_ATTEMPTS: Final = 2
+HUBSPOT_CONNECT_S: Final = 1.0
+HUBSPOT_READ_S: Final = 2.0
+HUBSPOT_ATTEMPTS: Final = 3
+HUBSPOT_TOTAL_S: Final = 20.0
+"""All tries of one CRM request, also those after the caller has been moved."""
+HUBSPOT_SEARCHES_PER_S: Final = 2.0
+"""HubSpot allows 5 a second for a whole account; other integrations need their share."""
+HUBSPOT_BODY_BYTES: Final = 1_048_576
+TWILIO_REST_S: Final = 3.0
+SHUTDOWN_S: Final = 30
