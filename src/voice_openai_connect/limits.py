@@ -13,7 +13,7 @@ MARK_INTERVAL_MS: Final = 100
 FIRST_MARK_MS: Final = 20
 """After silence, the first frame gets its own mark: until one returns, nothing counts as heard."""
 PLAYOUT_MARGIN_MS: Final = 200
-"""With less than this unheard, the next audio may arrive after the caller's line ran dry, so `heard` waits for a mark."""
+"""With less than this unheard, the next audio may come after the line ran dry, so `heard` waits for a mark."""
 MARK_OVERDUE_MS: Final = 250
 """How far `heard` may run past a mark that has not come back: a stalled line must not be believed for long."""
 UNHEARD_AUDIO_MS: Final = 60_000
