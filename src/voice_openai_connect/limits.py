@@ -96,6 +96,11 @@ MODEL_BAD_MESSAGES: Final = 10
 DYNAMODB_CONNECT_S: Final = 1.0
 DYNAMODB_READ_S: Final = 1.5
 DYNAMODB_ATTEMPTS: Final = 2
+DYNAMODB_CONNECTIONS: Final = 50
+CALL_ITEM_TTL_S: Final = 4 * 3_600
+"""Twilio ends a call after four hours at the latest; nobody asks about it later."""
+TOKENS_REMEMBERED: Final = 1_000
+"""Handovers of this process whose token is known, so that a repeated save is the same save."""
 HUBSPOT_CONNECT_S: Final = 1.0
 HUBSPOT_READ_S: Final = 2.0
 HUBSPOT_ATTEMPTS: Final = 3
@@ -104,5 +109,20 @@ HUBSPOT_TOTAL_S: Final = 20.0
 HUBSPOT_SEARCHES_PER_S: Final = 2.0
 """HubSpot allows 5 a second for a whole account; other integrations need their share."""
 HUBSPOT_BODY_BYTES: Final = 1_048_576
+HUBSPOT_CONTACT_ROUNDS: Final = 2
+"""Read, search, write; a clash means somebody else was quicker, and one more round finds what they made."""
+HUBSPOT_CONTENT_CHARS: Final = 4_000
+"""HubSpot takes 65,536; nobody reads that while a caller waits."""
+HUBSPOT_SUBJECT_CHARS: Final = 200
 TWILIO_REST_S: Final = 3.0
+TWILIO_REST_ATTEMPTS: Final = 3
+TWILIO_TWIML_CHARS: Final = 4_000
+"""Twilio's own bound on TwiML sent in a request."""
 SHUTDOWN_S: Final = 30
+
+# --- What is remembered of a conversation
+TURNS_KEPT: Final = 400
+"""An hour of talk; the oldest go first."""
+TURN_CHARS: Final = 4_000
+REMEMBERED_IDS: Final = 256
+"""Items, responses and tool calls that must not come back to life; the oldest are long over by then."""
