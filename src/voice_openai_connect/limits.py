@@ -126,3 +126,13 @@ TURNS_KEPT: Final = 400
 TURN_CHARS: Final = 4_000
 REMEMBERED_IDS: Final = 256
 """Items, responses and tool calls that must not come back to life; the oldest are long over by then."""
+
+# --- What an operator writes
+CONSOLE_TOKEN_CHARS: Final = 16
+"""The shortest token that opens the operators' commands: about 96 bits when made by `openssl rand -base64 12`."""
+SENTENCE_CHARS: Final = 500
+"""A sentence spoken to a caller: half a minute. Twilio reads the TwiML around it up to 4,000 characters."""
+INSTRUCTIONS_CHARS: Final = 20_000
+"""About 5,000 tokens, sent with every response; longer ones cost more than they help."""
+INTENTS_MAX: Final = 50
+KEYWORDS_MAX: Final = 100
