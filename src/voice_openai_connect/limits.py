@@ -78,6 +78,12 @@ TWILIO_MESSAGE_BYTES: Final = 65_536
 STREAM_START_MS: Final = 5_000
 """From an accepted socket to its `start` message: idle sockets are not held for anyone."""
 STREAM_TICKET_S: Final = 60
+STREAM_PARAMETER_CHARS: Final = 500
+"""Twilio takes less than this for the name and the value of one stream parameter together."""
+TWIML_CHARS: Final = 4_000
+"""Twilio's limit for a TwiML document handed over through its REST API; ours all stay below it."""
+SPOKEN_SENTENCE_CHARS: Final = 1_000
+"""Of XML, for one sentence in TwiML: two of them and the dial still fit into one document."""
 STREAM_SILENT_MS: Final = 10_000
 """Twilio sends a frame every 20 ms. After this much nothing, the line is dead even if no close came."""
 BAD_MESSAGES_MAX: Final = 100
@@ -91,6 +97,16 @@ MAX_CALLS: Final = 100
 MODEL_MESSAGE_BYTES: Final = 1_048_576
 MODEL_BAD_MESSAGES: Final = 10
 """Undecodable messages before the model's socket counts as lost."""
+MODEL_MESSAGES_HELD: Final = 64
+"""Messages read from the socket ahead of the call; beyond it the socket is not read, so the model has to wait."""
+MODEL_PING_S: Final = 10.0
+"""How often the model's socket is asked whether it is alive, and how long it may take to say so."""
+MODEL_CLOSE_S: Final = 1.0
+"""For the closing handshake; the caller is not waiting for it, but a call's tasks must be gone within a second."""
+SUMMARY_TOKENS: Final = 800
+"""A summary of `SUMMARY_CHARS` is about 400 tokens; a reasoning model spends some of its own first."""
+UNKNOWN_NAMES: Final = 32
+"""Names of message types we do not know that are counted apart; they become metric labels."""
 
 # --- Other services, in seconds because their clients want seconds
 DYNAMODB_CONNECT_S: Final = 1.0
