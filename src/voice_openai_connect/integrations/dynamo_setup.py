@@ -1,0 +1,142 @@
+"""Making the handover table, and looking whether it is as it should be. For the setup and doctor commands."""
+
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import ClientError
+
+from voice_openai_connect.findings import Finding, ok, warning, wrong
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+KEY: Final = "token"
+EXPIRY: Final = "expires_at"
+CANARY: Final = "canary#doctor"
+"""Not ten digits, so it can never be taken for a handover."""
+WAIT_STEPS: Final = 40
+WAIT_STEP_S: Final = 1
+SETUP_COMMAND: Final = "voice-connect setup dynamodb"
+
+
+async def setup_table(client: "DynamoDBClient", table: str) -> list[str]:
+    """Create the table if it is missing, wait for it, and switch its expiry on. May be run as often as one likes.
+
+    Needs `dynamodb:CreateTable`, `DescribeTable`, `UpdateTimeToLive` and `DescribeTimeToLive`.
+    """
+    done = [await _create(client, table)]
+    waiter = client.get_waiter("table_exists")
+    await waiter.wait(TableName=table, WaiterConfig={"Delay": WAIT_STEP_S, "MaxAttempts": WAIT_STEPS})
+    if not await _key_is_right(client, table):
+        return [*done, f"The key of table {table} is not the string `{KEY}`: choose another table name."]
+    return [*done, await _switch_expiry_on(client, table)]
+
+
+async def check_table(client: "DynamoDBClient", table: str, *, now: int) -> list[Finding]:
+    """Table, key, expiry, and the right to write, proved by writing and removing one item. Raises botocore's errors."""
+    try:
+        right = await _key_is_right(client, table)
+    except ClientError as error:
+        if _code(error) == "ResourceNotFoundException":
+            return [wrong("DynamoDB table", f"there is no table {table} in this region", f"Run `{SETUP_COMMAND}`.")]
+        if _code(error) != "AccessDeniedException":
+            raise
+        # A gateway's role need not be allowed to describe the table; writing is what counts.
+        return [await _check_write(client, table, now=now)]
+    if not right:
+        found = f"the key of {table} is not the string `{KEY}`"
+        return [wrong("DynamoDB table", found, "Set DYNAMODB_TABLE_NAME to another name, then run the setup again.")]
+    return [
+        ok("DynamoDB table", f"{table} exists, key `{KEY}`"),
+        await _check_expiry(client, table),
+        await _check_write(client, table, now=now),
+    ]
+
+
+def out_of_reach(table: str, reason: str) -> Finding:
+    """The finding for a table about which nothing could be learned. `reason` is a `StoreError`'s."""
+    remedies = {
+        "denied": "Give this process AWS credentials that may use the table (see `aws sts get-caller-identity`).",
+        "timeout": "Check AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB and the network path to DynamoDB.",
+        "unreachable": "Check AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB and the network path to DynamoDB.",
+    }
+    remedy = remedies.get(reason, "Look at the AWS Health Dashboard and try again.")
+    return wrong("DynamoDB table", f"{table} could not be looked at: {reason}", remedy)
+
+
+async def _create(client: "DynamoDBClient", table: str) -> str:
+    try:
+        await client.create_table(
+            TableName=table,
+            AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    except ClientError as error:
+        if _code(error) != "ResourceInUseException":
+            raise
+        return f"Table {table} was there already."
+    return f"Table {table} was created."
+
+
+async def _key_is_right(client: "DynamoDBClient", table: str) -> bool:
+    described = (await client.describe_table(TableName=table))["Table"]
+    keys = [(key.get("AttributeName"), key.get("KeyType")) for key in described.get("KeySchema", [])]
+    kinds = {a.get("AttributeName"): a.get("AttributeType") for a in described.get("AttributeDefinitions", [])}
+    return keys == [(KEY, "HASH")] and kinds.get(KEY) == "S"
+
+
+async def _expiry(client: "DynamoDBClient", table: str) -> tuple[str, str]:
+    described = (await client.describe_time_to_live(TableName=table))["TimeToLiveDescription"]
+    return described.get("TimeToLiveStatus", "DISABLED"), described.get("AttributeName", "")
+
+
+async def _switch_expiry_on(client: "DynamoDBClient", table: str) -> str:
+    status, attribute = await _expiry(client, table)
+    if status in {"ENABLED", "ENABLING"} and attribute == EXPIRY:
+        return f"Items already expire by `{EXPIRY}`."
+    try:
+        # CreateTable cannot do this: DynamoDB has a call of its own for it, and takes it once an hour.
+        await client.update_time_to_live(
+            TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRY}
+        )
+    except ClientError as error:
+        if _code(error) != "ValidationException":
+            raise
+        return f"DynamoDB did not change the expiry of {table} now; it takes one change an hour. Run this again later."
+    return f"Items now expire by `{EXPIRY}`."
+
+
+async def _check_expiry(client: "DynamoDBClient", table: str) -> Finding:
+    subject = "DynamoDB expiry"
+    status, attribute = await _expiry(client, table)
+    if attribute == EXPIRY and status in {"ENABLED", "ENABLING"}:
+        return ok(subject, f"items expire by `{EXPIRY}`")
+    found = f"expired items stay in {table} for ever (expiry {status.lower()} on `{attribute}`)"
+    return warning(subject, found, f"Run `{SETUP_COMMAND}`.")
+
+
+async def _check_write(client: "DynamoDBClient", table: str, *, now: int) -> Finding:
+    subject = "DynamoDB write"
+    try:
+        await client.put_item(
+            TableName=table,
+            Item={KEY: {"S": CANARY}, EXPIRY: {"N": str(now + 60)}},
+            ConditionExpression="attribute_not_exists(#t) OR expires_at > :zero",
+            ExpressionAttributeNames={"#t": KEY},
+            ExpressionAttributeValues={":zero": {"N": "0"}},
+        )
+    except ClientError as error:
+        found, remedy = (
+            f"an item could not be written to {table}: {_code(error)}",
+            "Allow dynamodb:PutItem on the table.",
+        )
+        return wrong(subject, found, remedy)
+    try:
+        await client.delete_item(TableName=table, Key={KEY: {"S": CANARY}})
+    except ClientError:
+        return ok(subject, "a conditional write worked; the test item expires by itself")
+    return ok(subject, "a conditional write worked")
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")

@@ -1,0 +1,14 @@
+"""Servers of the town that many tests share. Each is real, on 127.0.0.1, at a port of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+
+
+@pytest.fixture(scope="session")
+def dynamo() -> Iterator[SimulatedDynamo]:
+    """One DynamoDB for the whole run, with no tables: make one of your own name for each test."""
+    with SimulatedDynamo() as server:
+        yield server
