@@ -152,3 +152,6 @@ INSTRUCTIONS_CHARS: Final = 20_000
 """About 5,000 tokens, sent with every response; longer ones cost more than they help."""
 INTENTS_MAX: Final = 50
 KEYWORDS_MAX: Final = 100
+MODEL_CONNECTS: Final = 2
+"""Tries at the model before a call begins, all within `MODEL_READY_MS`."""
+TRANSFER_SENTENCE_TRIES: Final = 2

@@ -33,7 +33,9 @@ class DialPerson(NextStep):
 
 @dataclass(frozen=True, slots=True)
 class HangUp(NextStep):
-    """End the call: everything has been said."""
+    """End the call. `farewell` is true when the goodbye still has to be said (the model could not say it)."""
+
+    farewell: bool = False
 
 
 @dataclass(frozen=True, slots=True)

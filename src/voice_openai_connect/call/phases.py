@@ -1,0 +1,51 @@
+"""Where a call can be on its way, and what means something there."""
+
+from enum import StrEnum
+from typing import Final
+
+from voice_openai_connect.call import events as ev
+
+
+class Phase(StrEnum):
+    """Where a call is on its way."""
+
+    STARTING = "starting"
+    """The line is open, the model is not ready."""
+    TALKING = "talking"
+    """The caller and the assistant talk."""
+    SAYING_GOODBYE = "saying_goodbye"
+    """The last words are on their way; the caller may still change their mind."""
+    HANDING_OVER = "handing_over"
+    """A person is needed; the sentence is spoken and the record made."""
+    DIALING = "dialing"
+    """The stream is closed and Twilio dials; only a late ticket is still waited for."""
+    ENDED = "ended"
+    """Nothing more will come of it."""
+
+
+_MODEL_SPEAKS: Final = (ev.ModelResponseStarted, ev.ModelAudio, ev.ModelAudioFinished, ev.ModelSaid)
+_MODEL_ENDS: Final = (ev.ModelResponseFinished, ev.ModelErred, ev.ModelLost)
+_CALLER: Final = (ev.CallerAudio, ev.PlaybackReached, ev.StreamStopped, ev.StreamLost, ev.KeyPressed, ev.TimerFired)
+_CALLER_SPEAKS: Final = (
+    ev.CallerSpeechStarted,
+    ev.CallerSpeechStopped,
+    ev.CallerStayedSilent,
+    ev.CallerTranscribed,
+    ev.CallerTranscriptionFailed,
+)
+_TOOLS: Final = (ev.ModelToolCalled, ev.ToolFinished, ev.ToolFailed)
+_RECORD: Final = (ev.ContactFound, ev.ContactNotFound, ev.TicketOpened, ev.TicketNotOpened)
+_SAVED: Final = (ev.HandoverSaved, ev.HandoverNotSaved)
+RECORD_ANSWERS: Final = (*_RECORD, *_SAVED)
+_IN_CONVERSATION: Final = (*_CALLER, *_CALLER_SPEAKS, *_MODEL_SPEAKS, *_MODEL_ENDS, *_TOOLS)
+
+LEGAL: Final[dict[Phase, frozenset[type[ev.Event]]]] = {
+    Phase.STARTING: frozenset(
+        {*_CALLER, ev.StreamStarted, ev.ModelConnected, ev.ModelConfigured, *_MODEL_ENDS, ev.HandoverOrdered}
+    ),
+    Phase.TALKING: frozenset({*_IN_CONVERSATION, ev.HandoverOrdered}),
+    Phase.SAYING_GOODBYE: frozenset({*_IN_CONVERSATION, ev.HandoverOrdered}),
+    Phase.HANDING_OVER: frozenset({*_IN_CONVERSATION, *_RECORD, *_SAVED}),
+    Phase.DIALING: frozenset({*_RECORD, ev.HandoverSaved, ev.TimerFired}),
+    Phase.ENDED: frozenset(),
+}
