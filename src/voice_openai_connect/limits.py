@@ -152,6 +152,18 @@ INSTRUCTIONS_CHARS: Final = 20_000
 """About 5,000 tokens, sent with every response; longer ones cost more than they help."""
 INTENTS_MAX: Final = 50
 KEYWORDS_MAX: Final = 100
+KEYWORD_CHARS: Final = 100
+IDLE_TIMEOUT_MIN_MS: Final = 5_000
+IDLE_TIMEOUT_MAX_MS: Final = 30_000
+"""OpenAI's own bounds for `idle_timeout_ms`; outside of them the whole session is refused."""
 MODEL_CONNECTS: Final = 2
 """Tries at the model before a call begins, all within `MODEL_READY_MS`."""
 TRANSFER_SENTENCE_TRIES: Final = 2
+
+# --- The process
+STEP_STORE_MS: Final = 700
+"""Telling the other instances what is next; the caller hears nothing meanwhile, and this instance knows anyway."""
+STEPS_KEPT: Final = 10_000
+SOCKET_CLOSE_S: Final = 1.0
+TEAR_DOWN_S: Final = 25.0
+"""A ticket being opened when the caller leaves is still worth having."""
