@@ -165,5 +165,3 @@ STEP_STORE_MS: Final = 700
 """Telling the other instances what is next; the caller hears nothing meanwhile, and this instance knows anyway."""
 STEPS_KEPT: Final = 10_000
 SOCKET_CLOSE_S: Final = 1.0
-TEAR_DOWN_S: Final = 25.0
-"""A ticket being opened when the caller leaves is still worth having."""

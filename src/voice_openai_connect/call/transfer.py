@@ -43,6 +43,17 @@ class PromiseCallBack(NextStep):
     """Say that nobody could be reached and that a person will call back, then end the call."""
 
 
+FAIL_OPEN: Final = DialPerson(announce=True)
+"""When nothing else is known about a caller: a person is always right."""
+
+
+def after_stream(step: NextStep | None, *, caller_left: bool) -> NextStep:
+    """Decide what follows a stream that has ended: what the call had decided, or a person if nobody knows."""
+    if caller_left:
+        return HangUp()
+    return step or FAIL_OPEN
+
+
 def after_dial(status: str, *, attempt: int, duration_s: int | None, bridged: bool | None) -> NextStep:
     """Decide what follows a dial, from what Twilio posted to its `action`.
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from voice_openai_connect.call.commands import ModelCommand
+from voice_openai_connect.call.commands import ModelCommand, Tell
 from voice_openai_connect.call.events import Event
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.transfer import NextStep
@@ -48,6 +48,30 @@ class HandoverStore(Protocol):
 
     async def recall_step(self, call_sid: str) -> NextStep | None:
         """What `remember_step` kept, or None."""
+        ...
+
+
+class CallObserver(Protocol):
+    """Where the facts of one call go: the log and the metrics."""
+
+    def tell(self, fact: Tell) -> None:
+        """A fact the call states about itself."""
+        ...
+
+    def stream_started(self, stream_sid: str) -> None:
+        """From now on this stream is the one being talked about."""
+        ...
+
+    def cleared(self, took_ms: float) -> None:
+        """From the arrival of the caller's first sound to the `clear` on its way, ms."""
+        ...
+
+    def frames(self, *, received: int, lost: int) -> None:
+        """At the end of a stream: the caller's frames that arrived, and those that Twilio dropped on the way."""
+        ...
+
+    def failed(self, what: str, error: BaseException) -> None:
+        """Something broke that should not: an error of ours, or of a service that could not be understood."""
         ...
 
 

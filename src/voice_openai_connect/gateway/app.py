@@ -1,0 +1,362 @@
+"""The routes: Twilio's webhooks and media socket behind the signature gate, health, metrics, operator's commands."""
+
+import asyncio
+import hmac
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from voice_openai_connect import limits
+from voice_openai_connect.call.machine import Call
+from voice_openai_connect.call.settings import CallIdentity, CallSettings
+from voice_openai_connect.call.transfer import FAIL_OPEN, NextStep, after_dial, after_stream
+from voice_openai_connect.gateway.media_socket import StarletteMediaSocket
+from voice_openai_connect.gateway.ports import CallObserver
+from voice_openai_connect.gateway.session_manager import SessionManager
+from voice_openai_connect.gateway.stream_handler import Outside, StreamHandler
+from voice_openai_connect.wire.errors import WireError
+from voice_openai_connect.wire.stream_ticket import Ticket, issue_ticket, read_ticket
+from voice_openai_connect.wire.twilio_media import MediaReader, StreamStart, media_format_is_ulaw
+from voice_openai_connect.wire.twilio_webhooks import (
+    DialResult,
+    Form,
+    VoiceRequest,
+    dial_result,
+    signature_algorithm,
+    signature_is_valid,
+    voice_request,
+)
+from voice_openai_connect.wire.twiml import Wording, connect_stream, render
+
+_NAMESPACE: Final = uuid.UUID("8d6f0f4e-3a0b-5a55-9e0c-6a3f4e9f1c55")
+"""Ids of a call are made from its CallSid, so that every instance and every repeat arrives at the same ones."""
+
+
+class Profile(Protocol):
+    """What the gateway needs of an agent profile."""
+
+    def wording(self) -> Wording:
+        """The sentences that Twilio speaks."""
+        ...
+
+
+class Desk(Protocol):
+    """What the gateway asks for each call; `build.py` answers it from the profiles and the integrations."""
+
+    def profile(self, called: str) -> Profile:
+        """The profile of the number that was called."""
+        ...
+
+    def call_settings(self, called: str) -> CallSettings:
+        """How the call is to be run."""
+        ...
+
+    def outside(self, identity: CallIdentity) -> Outside:
+        """What this call may reach."""
+        ...
+
+    def observer(self, identity: CallIdentity) -> CallObserver:
+        """Where this call's facts go."""
+        ...
+
+
+class FrontObserver(Protocol):
+    """Where facts go that belong to no live call."""
+
+    def refused(self, what: str, reason: str) -> None:
+        """A webhook or socket was turned away."""
+        ...
+
+    def dial_ended(self, result: DialResult, step: NextStep) -> None:
+        """A dial to the contact centre is over."""
+        ...
+
+    def metrics(self) -> tuple[bytes, str]:
+        """The exposition and its content type."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The gateway's own settings: who may talk to it, under which address, and whom it dials."""
+
+    public_base_url: str
+    stream_base_url: str
+    account_sid: str
+    secrets: Sequence[str]
+    """Live signing secrets; tickets are issued under the first."""
+    person_number: str
+    console_token: str = ""
+    """Bearer token for operators; empty switches their commands off."""
+
+
+def identity_of(call_sid: str, caller: str, called: str) -> CallIdentity:
+    """The ids of a call, the same on every instance."""
+    return CallIdentity(
+        call_sid=call_sid,
+        conversation_id=str(uuid.uuid5(_NAMESPACE, call_sid)),
+        handover_id=f"ho-{uuid.uuid5(_NAMESPACE, 'handover ' + call_sid)}",
+        caller_phone=caller,
+        called_phone=called,
+    )
+
+
+class Gateway:
+    """Answers Twilio. One instance a process; all it knows about a call is in `sessions` or in the store."""
+
+    def __init__(self, front: Front, desk: Desk, sessions: SessionManager, observer: FrontObserver) -> None:
+        self.front = front
+        self.sessions = sessions
+        self._desk = desk
+        self._observer = observer
+
+    # --- the signature gate
+
+    async def signed_form(self, request: Request) -> Form | None:
+        """The webhook's form if Twilio signed it for this very URL, else None. Nothing else is done before this."""
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limits.WEBHOOK_BODY_BYTES:
+                return self._refuse("webhook", "too_large")
+        try:
+            form = Form.parse(bytes(body))
+        except WireError:
+            return self._refuse("webhook", "malformed")
+        # Never from `request.url`: that one listens to the Host header, which is anybody's to write.
+        query = request.scope["query_string"].decode("latin-1")
+        url = f"{self.front.public_base_url}{request.scope['path']}{'?' if query else ''}{query}"
+        algorithm = signature_algorithm(request.headers.get("x-twilio-webhooks-signature-settings"))
+        signature = request.headers.get("x-twilio-signature")
+        if algorithm is None or not signature_is_valid(signature, url, form, self.front.secrets, algorithm):
+            return self._refuse("webhook", "signature")
+        if form.get("AccountSid") != self.front.account_sid:
+            return self._refuse("webhook", "account")
+        return form
+
+    def _refuse(self, what: str, reason: str) -> None:
+        self._observer.refused(what, reason)
+
+    # --- webhooks
+
+    def answer_call(self, request: VoiceRequest) -> str:
+        """A call comes in: connect it to a stream, or straight to a person when there is no room."""
+        if not self.sessions.admits:
+            self._refuse("call", "draining" if self.sessions.draining else "full")
+            return self._render(FAIL_OPEN, request.called)
+        ticket = issue_ticket(
+            self.front.secrets[0],
+            call_sid=request.call_sid,
+            expires_at_s=int(time.time()) + limits.STREAM_TICKET_S,
+            nonce=secrets.token_bytes(16),
+        )
+        return connect_stream(
+            stream_url=f"{self.front.stream_base_url}/twilio/stream/{ticket}",
+            action_url=f"{self.front.public_base_url}/twilio/next",
+            parameters={"caller": request.caller, "called": request.called},
+            status_url=f"{self.front.public_base_url}/twilio/stream-status",
+        )
+
+    async def what_is_next(self, request: VoiceRequest) -> str:
+        """A stream has ended, on purpose or not."""
+        left = request.status == "completed"
+        step = None if left else await self.sessions.next_step(request.call_sid)
+        return self._render(after_stream(step, caller_left=left), request.called)
+
+    def dial_ended(self, result: DialResult, called: str, attempt: int) -> str:
+        """A dial to the contact centre has ended."""
+        step = after_dial(result.status, attempt=attempt, duration_s=result.duration_s, bridged=result.bridged)
+        self._observer.dial_ended(result, step)
+        return self._render(step, called)
+
+    def stream_failed(self) -> None:
+        """Twilio could not open or keep a stream; its Debugger has the details under the call."""
+        self._refuse("stream", "twilio_error")
+
+    def _render(self, step: NextStep, called: str) -> str:
+        return render(
+            step,
+            wording=self._desk.profile(called).wording(),
+            person_number=self.front.person_number,
+            dial_action_url=lambda attempt: f"{self.front.public_base_url}/twilio/dialed/{attempt}",
+            dial_seconds=limits.DIAL_SECONDS,
+        )
+
+    # --- the media socket
+
+    def admit_socket(self, websocket: WebSocket, ticket_text: str) -> Ticket | None:
+        """The ticket, if the handshake is signed by Twilio and the ticket is good for the first time."""
+        now = time.time()
+        url = f"{self.front.stream_base_url}{websocket.scope['path']}"
+        if not signature_is_valid(websocket.headers.get("x-twilio-signature"), url, None, self.front.secrets):
+            return self._refuse("socket", "signature")
+        ticket = read_ticket(self.front.secrets, ticket_text, now_s=now)
+        if ticket is None:
+            return self._refuse("socket", "ticket")
+        if not self.sessions.use_ticket(ticket.nonce, ticket.expires_at_s, now):
+            return self._refuse("socket", "ticket_used")
+        return ticket
+
+    async def serve_socket(self, websocket: WebSocket, ticket: Ticket) -> None:
+        """Run the call on an admitted socket, to its end."""
+        if not self.sessions.claim(ticket.call_sid):
+            self._refuse("socket", "line_taken")
+            await websocket.close(code=1008)
+            return
+        try:
+            handler = await self._serve_claimed(websocket, ticket)
+        finally:
+            self.sessions.release(ticket.call_sid)
+        if handler is not None:
+            await handler.settle()
+
+    async def _serve_claimed(self, websocket: WebSocket, ticket: Ticket) -> StreamHandler | None:
+        handler: StreamHandler | None = None
+
+        def peer_is_stuck() -> None:
+            if handler is not None:
+                handler.lose_stream("not_reading")
+
+        socket = StarletteMediaSocket(websocket, peer_is_stuck)
+        reader = MediaReader()
+        start = await self._first_words(socket, reader)
+        if start is None or not self._belongs(start, ticket):
+            await socket.close()
+            return None
+        caller, called = start.parameters.get("caller", ""), start.parameters.get("called", "")
+        identity = identity_of(ticket.call_sid, caller, called)
+        call = Call(identity, self._desk.call_settings(called))
+        handler = StreamHandler(call, self._desk.outside(identity), self._desk.observer(identity))
+        self.sessions.started(ticket.call_sid, handler)
+        await handler.run(socket, reader, start.stream_sid)
+        return handler
+
+    async def _first_words(self, socket: StarletteMediaSocket, reader: MediaReader) -> StreamStart | None:
+        """The `start` message, which must come within its time."""
+        try:
+            async with asyncio.timeout(limits.STREAM_START_MS / 1_000):
+                while (text := await socket.receive()) is not None:
+                    message = reader.read(text)
+                    if isinstance(message, StreamStart):
+                        return message
+                    if not reader.connected:
+                        break
+        except (TimeoutError, WireError):
+            pass
+        self._refuse("socket", "no_start")
+        return None
+
+    def _belongs(self, start: StreamStart, ticket: Ticket) -> bool:
+        if start.call_sid != ticket.call_sid or start.account_sid != self.front.account_sid:
+            self._refuse("socket", "other_call")
+            return False
+        if not media_format_is_ulaw(start):
+            self._refuse("socket", "media_format")
+            return False
+        return True
+
+
+def build_app(gateway: Gateway, observer: FrontObserver) -> FastAPI:
+    """The ASGI application. It documents nothing of itself to the outside."""
+    app = FastAPI(title="voice-openai-connect", openapi_url=None, docs_url=None, redoc_url=None)
+    _add_webhooks(app, gateway)
+    _add_operations(app, gateway, observer)
+
+    @app.websocket("/twilio/stream/{ticket_text}")
+    async def stream(websocket: WebSocket, ticket_text: str) -> None:
+        ticket = gateway.admit_socket(websocket, ticket_text)
+        if ticket is None:
+            await websocket.close(code=1008)  # before `accept`: the handshake is answered with 403
+            return
+        await websocket.accept()
+        await gateway.serve_socket(websocket, ticket)
+
+    return app
+
+
+def _add_webhooks(app: FastAPI, gateway: Gateway) -> None:
+    async def read(request: Request, parse: Callable[[Form], VoiceRequest]) -> VoiceRequest | None:
+        form = await gateway.signed_form(request)
+        return None if form is None else parse(form)
+
+    @app.post("/twilio/voice")
+    async def voice(request: Request) -> Response:
+        asked = await read(request, voice_request)
+        return _FORBIDDEN if asked is None else _twiml(gateway.answer_call(asked))
+
+    @app.post("/twilio/next")
+    async def what_is_next(request: Request) -> Response:
+        asked = await read(request, voice_request)
+        return _FORBIDDEN if asked is None else _twiml(await gateway.what_is_next(asked))
+
+    @app.post("/twilio/dialed/{attempt}")
+    async def dialed(request: Request, attempt: int) -> Response:
+        form = await gateway.signed_form(request)
+        if form is None:
+            return _FORBIDDEN
+        return _twiml(gateway.dial_ended(dial_result(form), voice_request(form).called, attempt))
+
+    @app.post("/twilio/stream-status")
+    async def stream_status(request: Request) -> Response:
+        form = await gateway.signed_form(request)
+        if form is None:
+            return _FORBIDDEN
+        if form.get("StreamEvent") == "stream-error":
+            gateway.stream_failed()
+        return Response(status_code=204)
+
+    @app.exception_handler(WireError)
+    async def unreadable(_: Request, __: Exception) -> Response:
+        return PlainTextResponse("the request could not be read", status_code=400)
+
+
+def _add_operations(app: FastAPI, gateway: Gateway, observer: FrontObserver) -> None:
+    @app.get("/healthz")
+    async def healthz() -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        ready = gateway.sessions.admits
+        state = "ready" if ready else "draining" if gateway.sessions.draining else "full"
+        return JSONResponse({"status": state}, status_code=200 if ready else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        body, content_type = observer.metrics()
+        return Response(body, headers={"content-type": content_type})
+
+    def is_operator(request: Request) -> bool:
+        token, given = gateway.front.console_token, request.headers.get("authorization", "")
+        return bool(token) and hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+
+    @app.get("/console/calls")
+    async def calls(request: Request) -> Response:
+        if not is_operator(request):
+            return _FORBIDDEN
+        live = [
+            {"call_sid": sid, "conversation_id": h.call.identity.conversation_id, "phase": h.call.phase.value}
+            for sid, h in gateway.sessions.live.items()
+        ]
+        return JSONResponse({"calls": live})
+
+    @app.post("/console/calls/{call_sid}/handover")
+    async def handover(request: Request, call_sid: str) -> Response:
+        if not is_operator(request):
+            return _FORBIDDEN
+        if not gateway.sessions.order_handover(call_sid):
+            return JSONResponse({"error": "this call is not on the line here"}, status_code=404)
+        return JSONResponse({"status": "ordered"}, status_code=202)
+
+
+_FORBIDDEN: Final = PlainTextResponse("forbidden", status_code=403)
+
+
+def _twiml(document: str) -> Response:
+    return Response(document, media_type="text/xml")

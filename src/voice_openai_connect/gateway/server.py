@@ -1,0 +1,63 @@
+"""uvicorn that finishes its calls before it stops.
+
+Stock uvicorn closes every WebSocket with 1012 at the first SIGTERM. This one first drains: readiness fails, no new
+call is taken, calls on the line go on and are then handed to a person. A second signal stops at once.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from types import FrameType
+
+import uvicorn
+
+from voice_openai_connect import limits
+
+
+class DrainingServer(uvicorn.Server):
+    """A server whose first stop signal begins a drain; the real shutdown comes when the drain is over."""
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._draining: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by uvicorn on SIGINT and SIGTERM, outside the event loop's own flow."""
+        if self._draining is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def _begin_drain(self) -> None:
+        if self._draining is None:
+            self._draining = self._loop.create_task(self._drain_then_stop(), name="drain")
+
+    async def _drain_then_stop(self) -> None:
+        await self._drain()
+        self.should_exit = True
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until stopped."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+
+def server_config(app: Callable[..., object], *, host: str, port: int) -> uvicorn.Config:
+    """The one way we run uvicorn: no compression, no trust in forwarded headers, explicit pings and limits."""
+    return uvicorn.Config(
+        app,  # pyright: ignore[reportArgumentType]  any ASGI application
+        host=host,
+        port=port,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=limits.TWILIO_MESSAGE_BYTES,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        lifespan="on",
+        timeout_graceful_shutdown=int(limits.SOCKET_CLOSE_S) + 4,
+    )

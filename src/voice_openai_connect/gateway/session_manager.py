@@ -1,0 +1,118 @@
+"""Who is on the line: admission, one stream a call, what each call's line does next, and the end of the shift."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from voice_openai_connect import limits
+from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.transfer import NextStep
+from voice_openai_connect.gateway.ports import HandoverStore
+from voice_openai_connect.gateway.stream_handler import StreamHandler
+
+_T = TypeVar("_T")
+
+
+class SessionManager:
+    """The live calls of this process, and the little that must be known about them after their stream has closed."""
+
+    def __init__(
+        self, store: HandoverStore, *, max_calls: int, on_failure: Callable[[str, BaseException], None]
+    ) -> None:
+        self._store = store
+        self._max_calls = max_calls
+        self._on_failure = on_failure
+        self._live: dict[str, StreamHandler] = {}
+        self._claimed: set[str] = set()
+        self._used_tickets: OrderedDict[bytes, float] = OrderedDict()
+        self._steps: OrderedDict[str, NextStep] = OrderedDict()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.draining = False
+
+    # --- admission
+
+    @property
+    def admits(self) -> bool:
+        """Whether another call can be answered here."""
+        return not self.draining and len(self._claimed) < self._max_calls
+
+    @property
+    def live(self) -> dict[str, StreamHandler]:
+        """The calls on the line, by CallSid."""
+        return self._live
+
+    def use_ticket(self, nonce: bytes, expires_at_s: float, now_s: float) -> bool:
+        """True the first time a ticket is shown. Tickets that have expired need not be remembered."""
+        while self._used_tickets and next(iter(self._used_tickets.values())) < now_s:
+            self._used_tickets.popitem(last=False)
+        if nonce in self._used_tickets:
+            return False
+        self._used_tickets[nonce] = expires_at_s
+        return True
+
+    def claim(self, call_sid: str) -> bool:
+        """Take the line of this call; False if it is taken or there is no room. To be released in `finally`."""
+        if call_sid in self._claimed or len(self._claimed) >= self._max_calls:
+            return False
+        self._claimed.add(call_sid)
+        self._idle.clear()
+        return True
+
+    def started(self, call_sid: str, handler: StreamHandler) -> None:
+        """The claimed line has its call."""
+        self._live[call_sid] = handler
+
+    def release(self, call_sid: str) -> None:
+        """The line is free again."""
+        self._live.pop(call_sid, None)
+        self._claimed.discard(call_sid)
+        if not self._claimed:
+            self._idle.set()
+
+    # --- what is next
+
+    async def remember_step(self, call_sid: str, step: NextStep) -> None:
+        """Keep what Twilio is to be told next: here at once, and in the store so that any instance can answer."""
+        self._steps[call_sid] = step
+        while len(self._steps) > limits.STEPS_KEPT:
+            self._steps.popitem(last=False)
+        await self._with_store(self._store.remember_step(call_sid, step), "remember step")
+
+    async def next_step(self, call_sid: str) -> NextStep | None:
+        """What was decided for this call, or None if nobody knows."""
+        step = self._steps.get(call_sid)
+        return step or await self._with_store(self._store.recall_step(call_sid), "recall step")
+
+    async def _with_store(self, asked: Awaitable[_T], what: str) -> _T | None:
+        try:
+            async with asyncio.timeout(limits.STEP_STORE_MS / 1_000):
+                return await asked
+        except Exception as error:  # noqa: BLE001 - the caller's line must not wait for a table
+            self._on_failure(what, error)
+            return None
+
+    # --- commands from outside
+
+    def order_handover(self, call_sid: str) -> bool:
+        """Send a live call to a person. False if there is no such call here."""
+        handler = self._live.get(call_sid)
+        if handler is None:
+            return False
+        handler.post(ev.HandoverOrdered())
+        return True
+
+    async def drain(self) -> None:
+        """Take no more calls; let those on the line finish, then hand over the rest. Returns when all are gone."""
+        self.draining = True
+        for order in (False, True):
+            if order:
+                for call_sid in list(self._live):
+                    self.order_handover(call_sid)
+            try:
+                async with asyncio.timeout(limits.SHUTDOWN_S):
+                    await self._idle.wait()
+            except TimeoutError:
+                continue
+            return

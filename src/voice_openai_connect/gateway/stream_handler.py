@@ -1,0 +1,294 @@
+"""Runs one `Call`: carries out its commands, and posts what happens. Decides nothing about the conversation."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from voice_openai_connect import limits
+from voice_openai_connect.call import commands as do
+from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.machine import Call
+from voice_openai_connect.call.phases import Phase
+from voice_openai_connect.call.transfer import FAIL_OPEN, NextStep
+from voice_openai_connect.gateway.media_socket import MediaSocket
+from voice_openai_connect.gateway.ports import CallObserver, Crm, HandoverStore, ModelLeg, Tool, ToolContext
+from voice_openai_connect.wire.errors import WireError
+from voice_openai_connect.wire.twilio_media import MediaReader, MediaWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a call may reach beyond its own line. `crm` is None when no CRM is configured."""
+
+    open_model: Callable[[], ModelLeg]
+    store: HandoverStore
+    crm: Crm | None
+    remember_step: Callable[[str, NextStep], Awaitable[None]]
+    """Makes a call's next step known to the webhooks, before its stream is closed."""
+    tools: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
+
+
+class StreamHandler:
+    """One call's sockets, timers and tasks. `run` returns when all of them are gone."""
+
+    def __init__(self, call: Call, outside: Outside, observer: CallObserver) -> None:
+        self.call = call
+        self._outside = outside
+        self._observer = observer
+        self._loop = asyncio.get_running_loop()
+        self._events: deque[tuple[ev.Event, float]] = deque()
+        self._busy = False
+        self._arrived_at = 0.0
+        self._socket: MediaSocket | None = None
+        self._writer = MediaWriter("")
+        self._leg: ModelLeg | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._over = asyncio.Event()
+
+    # --- events in
+
+    def post(self, event: ev.Event) -> None:
+        """Hand an event to the call and carry out what it asks for. Never blocks, never raises.
+
+        An event posted while another is being handled waits its turn.
+        """
+        self._events.append((event, self._loop.time()))
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._events:
+                event, self._arrived_at = self._events.popleft()
+                for command in self.call.handle(event, int(self._loop.time() * 1_000)):
+                    self._carry_out[type(command)](self, command)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours must not cost the caller the call
+            self._observer.failed("call", error)
+            self._start(self._close_stream(FAIL_OPEN), "emergency transfer")
+        finally:
+            self._busy = False
+        if self.call.phase is Phase.ENDED:
+            self._over.set()
+
+    def lose_stream(self, reason: str) -> None:
+        """The caller's line is gone although nobody closed it."""
+        self.post(ev.StreamLost(reason))
+
+    async def run(self, socket: MediaSocket, reader: MediaReader, stream_sid: str) -> None:
+        """Serve the call from its verified `start` until its stream is closed. `settle` comes after it, always."""
+        self._socket, self._writer = socket, MediaWriter(stream_sid)
+        self._observer.stream_started(stream_sid)
+        try:
+            self.post(ev.StreamStarted(stream_sid))
+            await self._listen(socket, reader)
+        finally:
+            self._observer.frames(received=reader.frames, lost=reader.frames_lost)
+            if self._leg is not None:
+                await self._leg.close()
+            await socket.close()
+
+    async def settle(self) -> None:
+        """Wait, bounded, for what outlives the stream (a ticket on its way), then end every timer and task."""
+        try:
+            async with asyncio.timeout(limits.CRM_LATE_MS / 1_000):
+                await self._over.wait()
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        except TimeoutError as error:
+            self._observer.failed("settle", error)
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _listen(self, socket: MediaSocket, reader: MediaReader) -> None:
+        """Read the socket until it is closed, from either side."""
+        bad = 0
+        while True:
+            try:
+                async with asyncio.timeout(limits.STREAM_SILENT_MS / 1_000):
+                    text = await socket.receive()
+            except TimeoutError:
+                self.post(ev.StreamLost("silent"))
+                return
+            if text is None:
+                if not self._closing:
+                    self.post(ev.StreamLost("closed"))
+                return
+            try:
+                event = reader.read(text)
+            except WireError:
+                bad += 1
+                if bad > limits.BAD_MESSAGES_MAX:
+                    self.post(ev.StreamLost("garbage"))
+                    return
+                continue
+            if isinstance(event, ev.Event):
+                self.post(event)
+            if isinstance(event, ev.StreamStopped):
+                return
+
+    # --- commands out: the line
+
+    def _play(self, command: do.PlayAudio) -> None:
+        self._send(self._writer.media(command.audio))
+
+    def _mark(self, command: do.MarkPlayback) -> None:
+        self._send(self._writer.mark(command.name))
+
+    def _clear(self, _: do.ClearPlayback) -> None:
+        self._send(self._writer.clear())
+        self._observer.cleared((self._loop.time() - self._arrived_at) * 1_000)
+
+    def _send(self, text: str) -> None:
+        if self._socket is not None:
+            self._socket.send(text)
+
+    def _close(self, command: do.CloseStream) -> None:
+        self._start(self._close_stream(command.next_step), "close stream")
+
+    async def _close_stream(self, step: NextStep) -> None:
+        if self._closing or self._socket is None:
+            return
+        self._closing = True
+        await self._outside.remember_step(self.call.identity.call_sid, step)
+        await self._socket.close()
+
+    # --- commands out: the model
+
+    def _connect(self, _: do.ConnectModel) -> None:
+        self._leg = self._outside.open_model()
+        self._start(self._leg.run(self.post), "model leg")
+
+    def _to_model(self, command: do.ModelCommand) -> None:
+        if self._leg is not None:
+            self._leg.send(command)
+
+    def _disconnect(self, _: do.DisconnectModel) -> None:
+        if self._leg is not None:
+            self._start(self._leg.close(), "close model leg")
+
+    # --- commands out: tools, CRM, records
+
+    def _run_tool(self, command: do.RunTool) -> None:
+        tool, identity = self._outside.tools[command.name], self.call.identity
+        context = ToolContext(identity.call_sid, identity.conversation_id, identity.caller_phone)
+
+        async def run() -> ev.Event:
+            return ev.ToolFinished(command.call_id, str(await tool(json.loads(command.arguments), context)))
+
+        self._answer(run, lambda why: ev.ToolFailed(command.call_id, why), "tool")
+
+    def _find_contact(self, command: do.FindContact) -> None:
+        crm = self._outside.crm
+        if crm is None:
+            self.post(ev.ContactNotFound("crm_off"))
+            return
+
+        async def find() -> ev.Event:
+            return ev.ContactFound(await crm.find_contact(command.caller_phone))
+
+        self._answer(find, ev.ContactNotFound, "find contact")
+
+    def _open_ticket(self, command: do.OpenTicket) -> None:
+        crm = self._outside.crm
+        if crm is None:
+            self.post(ev.TicketNotOpened("crm_off"))
+            return
+
+        async def open_ticket() -> ev.Event:
+            return ev.TicketOpened(*await crm.open_ticket(command.record))
+
+        self._answer(open_ticket, ev.TicketNotOpened, "open ticket")
+
+    def _save_handover(self, command: do.SaveHandover) -> None:
+        async def save() -> ev.Event:
+            return ev.HandoverSaved(await self._outside.store.save(command.record))
+
+        self._answer(save, ev.HandoverNotSaved, "save handover")
+
+    def _attach_ticket(self, command: do.AttachTicket) -> None:
+        async def attach() -> None:
+            try:
+                await self._outside.store.attach_ticket(
+                    command.token, command.contact_id, command.ticket_id, command.ticket_url
+                )
+            except Exception as error:  # noqa: BLE001 - the record stays as it is, which is still right
+                self._observer.failed("attach ticket", error)
+
+        self._start(attach(), "attach ticket")
+
+    def _answer(self, ask: Callable[[], Awaitable[ev.Event]], failure: Callable[[str], ev.Event], what: str) -> None:
+        """Ask in the background; post the answer, or the failure with the short reason that the error names."""
+
+        async def run() -> None:
+            try:
+                event = await ask()
+            except Exception as error:  # noqa: BLE001 - every failure has its event
+                self._observer.failed(what, error)
+                event = failure(str(getattr(error, "reason", type(error).__name__)))
+            self.post(event)
+
+        self._start(run(), what)
+
+    # --- commands out: time and facts
+
+    def _set_timer(self, command: do.SetTimer) -> None:
+        self._forget_timer(command.name)
+        self._timers[command.name] = self._loop.call_at(command.at / 1_000, self._fire, command.name)
+
+    def _cancel_timer(self, command: do.CancelTimer) -> None:
+        self._forget_timer(command.name)
+
+    def _forget_timer(self, name: str) -> None:
+        if timer := self._timers.pop(name, None):
+            timer.cancel()
+
+    def _fire(self, name: str) -> None:
+        self._timers.pop(name, None)
+        self.post(ev.TimerFired(name))
+
+    def _tell(self, command: do.Tell) -> None:
+        self._observer.tell(command)
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._loop.create_task(work, name=f"{name} {self.call.identity.call_sid}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    _carry_out: ClassVar[dict[type[do.Command], Callable[["StreamHandler", Any], None]]] = {
+        do.PlayAudio: _play,
+        do.MarkPlayback: _mark,
+        do.ClearPlayback: _clear,
+        do.CloseStream: _close,
+        do.ConnectModel: _connect,
+        do.DisconnectModel: _disconnect,
+        **dict.fromkeys(
+            (
+                do.ConfigureModel,
+                do.SendCallerAudio,
+                do.RequestResponse,
+                do.RequestSummary,
+                do.CancelResponse,
+                do.TruncateItem,
+                do.DeleteItem,
+                do.AddCallerText,
+                do.AnswerTool,
+            ),
+            _to_model,
+        ),
+        do.RunTool: _run_tool,
+        do.FindContact: _find_contact,
+        do.OpenTicket: _open_ticket,
+        do.SaveHandover: _save_handover,
+        do.AttachTicket: _attach_ticket,
+        do.SetTimer: _set_timer,
+        do.CancelTimer: _cancel_timer,
+        do.Tell: _tell,
+    }
