@@ -31,6 +31,8 @@ PURPOSES: Final[frozenset[str]] = frozenset(get_args(Purpose))
 PURPOSES_KEPT: Final = 64
 """Responses whose purpose is remembered. A call has a handful that are not replies."""
 NAME_CHARS: Final = 64
+PERMANENT_STATUSES: Final = frozenset({401, 403, 404})
+CLOSED_BY_POLICY: Final = 4000
 
 
 class RealtimeReader:
@@ -166,19 +168,24 @@ def _tool_called(response_id: str, item: msg.Item) -> tuple[Event, ...]:
 # --- Small readings ------------------------------------------------------------------------------------------
 
 
-def close_is_permanent(code: int, reason: str) -> bool:
-    """Whether a close frame says that a new session would be refused as well.
+def handshake_refused(status: int) -> events.ModelLost:
+    """What an HTTP answer other than 101 to the socket's handshake means."""
+    return events.ModelLost(f"http_{status}", permanent=status in PERMANENT_STATUSES)
+
+
+def session_closed(code: int, reason: str) -> events.ModelLost:
+    """What the end of the socket means, by close code (1006 if there was no close frame) and reason.
 
     The service closes with 4000 and ``<error type>.<error code>``; an invalid request stays invalid, except that an
-    expired session may be followed by a new one.
+    expired session may be followed by a new one. 1000 and 1001 are a lost model as well: 1001 ends every session
+    after 60 minutes.
     """
     if code != CLOSED_BY_POLICY:
-        return False
+        return events.ModelLost(f"closed_{code}")
     kind, _, name = reason.partition(".")
-    return name in FATAL_CODES or (kind == "invalid_request_error" and name not in SESSION_OVER_CODES)
+    permanent = name in FATAL_CODES or (kind == "invalid_request_error" and name not in SESSION_OVER_CODES)
+    return events.ModelLost(f"closed_{code}:{_label(reason)}", permanent=permanent)
 
-
-CLOSED_BY_POLICY: Final = 4000
 
 _WAIT: Final = re.compile(r"\bin ((?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|s|m|h)(?![a-z]))+)")
 _WAIT_PART: Final = re.compile(r"([0-9.]+)(ms|s|m|h)")

@@ -14,7 +14,12 @@ from voice_openai_connect.call import commands
 from voice_openai_connect.call.commands import ModelCommand
 from voice_openai_connect.call.events import Purpose
 from voice_openai_connect.call.model_settings import ModelSettings, ToolSpec, TurnDetection
-from voice_openai_connect.wire.openai_events import CONFIGURE_EVENT_ID, RealtimeReader, close_is_permanent
+from voice_openai_connect.wire.openai_events import (
+    CONFIGURE_EVENT_ID,
+    RealtimeReader,
+    handshake_refused,
+    session_closed,
+)
 from voice_openai_connect.wire.openai_models import (
     DEAD_MODELS,
     DEAD_VOICES,
@@ -30,8 +35,9 @@ __all__ = [
     "SHUTDOWN_DATES",
     "VOICES",
     "RealtimeReader",
-    "close_is_permanent",
     "encode",
+    "handshake_refused",
+    "session_closed",
     "session_update",
     "speaks_reasoning",
 ]
