@@ -118,6 +118,11 @@ class LineEnd:
         """A frame that is already here, or None."""
         return self._incoming.frames.popleft() if self._incoming.frames else None
 
+    @property
+    def waiting(self) -> int:
+        """How many frames are here and not yet received."""
+        return len(self._incoming.frames)
+
     def keys_now(self) -> list[str]:
         """The keys the other end has pressed since the last time this was asked."""
         pressed = list(self._incoming.keys)
