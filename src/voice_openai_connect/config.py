@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from voice_openai_connect import limits, values
-from voice_openai_connect.wire.openai_realtime import SHUTDOWN_DATES
+from voice_openai_connect.wire.openai_models import SHUTDOWN_DATES
 
 DEFAULT_PROFILE: Final = Path(__file__).with_name("agent.toml")
 SHUTDOWN_NOTICE_DAYS: Final = 90
@@ -179,7 +179,9 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
-        **_: Any,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only `load_settings` reads the environment, so that a test's settings never depend on the machine's."""
         return (init_settings,)
@@ -225,7 +227,7 @@ def load_settings(env: Mapping[str, str] | None = None, env_file: Path | str | N
     """
     stated = {**_from_file(env_file), **_from_environment(os.environ if env is None else env)}
     try:
-        return Settings(**stated)
+        return Settings.model_validate(stated)
     except ValidationError as error:
         mistakes = tuple(_mistake(detail) for detail in error.errors(include_input=False, include_url=False))
     raise ConfigError(mistakes)  # outside `except`, so that nothing that holds the values is chained to it
@@ -270,10 +272,12 @@ def misspelt(env_file: Path | str) -> tuple[str, ...]:
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     names = re.findall(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", text, re.MULTILINE)
     known = [field.upper() for field in Settings.model_fields]
-    near = {
-        name: get_close_matches(name.upper(), known, n=1, cutoff=0.85) for name in names if name.upper() not in known
-    }
-    return tuple(f"{name}: is not a setting. Did you mean {match[0]}?" for name, match in near.items() if match)
+    near = [(name, _nearest(name.upper(), known)) for name in names if name.upper() not in known]
+    return tuple(f"{name}: is not a setting. Did you mean {match}?" for name, match in near if match)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    return next(iter(get_close_matches(name, known, n=1, cutoff=0.85)), "")
 
 
 def _shutdown_warning(variable: str, model: str, today: date) -> str:

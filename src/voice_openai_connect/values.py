@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import phonenumbers
 
-from voice_openai_connect.wire.openai_realtime import DEAD_MODELS, DEAD_VOICES, VOICES
+from voice_openai_connect.wire.openai_models import DEAD_MODELS, DEAD_VOICES, VOICES
 
 _LABEL: Final = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _HOST_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.(?!\d+$){_LABEL}")

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from voice_openai_connect import values
-from voice_openai_connect.wire.openai_realtime import DEAD_MODELS, DEAD_VOICES, VOICES
+from voice_openai_connect.wire.openai_models import DEAD_MODELS, DEAD_VOICES, VOICES
 
 
 @pytest.mark.parametrize(
