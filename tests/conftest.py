@@ -1,9 +1,10 @@
 """Servers of the town that many tests share. Each is real, on 127.0.0.1, at a port of its own."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 
 
@@ -12,3 +13,10 @@ def dynamo() -> Iterator[SimulatedDynamo]:
     """One DynamoDB for the whole run, with no tables: make one of your own name for each test."""
     with SimulatedDynamo() as server:
         yield server
+
+
+@pytest.fixture
+async def crm() -> AsyncIterator[SimulatedCrm]:
+    """A HubSpot account with nothing in it, whose search index is up to date until a test lets it lag."""
+    async with SimulatedCrm(index_lag_s=0) as portal:
+        yield portal
