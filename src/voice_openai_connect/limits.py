@@ -38,6 +38,8 @@ KEYS_PAUSE_MS: Final = 1_500
 KEYS_MAX: Final = 32
 TOOL_MS: Final = 15_000
 """A user's tool may take this long before the model is told that it failed."""
+TOOL_CALLS: Final = 500
+"""In one call; a model that asks for more has lost its way."""
 TOOL_ARGUMENTS_CHARS: Final = 8_000
 CALL_MS: Final = 55 * 60_000
 """OpenAI ends a session at 60 minutes; five before that the caller is taken to a person."""

@@ -103,7 +103,8 @@ class Call:
         self._idle_prompts = 0
         self._speech_stopped_at: int | None = None
         self._keys = ""
-        self._tool_calls: set[str] = set()
+        self._tools_called: set[str] = set()
+        self._tools_running: set[str] = set()
         self._handing_over: HandingOver | None = None
         self._decided_at = 0
         self._sentence_tries = 0
@@ -291,6 +292,8 @@ class Call:
 
     @_on(ev.ModelAudio)
     def _model_audio(self, event: ev.ModelAudio, now: int) -> list[Command]:
+        if not self._model_ready:
+            return []
         commands = self._speech.audio(event, now)
         if self._speech_stopped_at is not None and any(type(c) is PlayAudio for c in commands):
             commands.append(Tell(Fact.FIRST_AUDIO, value_ms=now - self._speech_stopped_at))
@@ -347,12 +350,11 @@ class Call:
 
     @_on(ev.ModelToolCalled)
     def _tool_called(self, event: ev.ModelToolCalled, now: int) -> list[Command]:
-        if event.call_id in self._tool_calls:
+        if event.call_id in self._tools_called or len(self._tools_called) >= limits.TOOL_CALLS:
             return [Tell(Fact.TOOL_REFUSED, "repeated")]
         if self._speech.is_muted(event.response_id) or self.phase is Phase.HANDING_OVER:
             return [Tell(Fact.TOOL_REFUSED, "interrupted")]
-        if len(self._tool_calls) < limits.REMEMBERED_IDS:
-            self._tool_calls.add(event.call_id)
+        self._tools_called.add(event.call_id)
         if event.name == TRANSFER:
             return [
                 AnswerTool(event.call_id, "The caller is being connected to a person."),
@@ -366,6 +368,7 @@ class Call:
         if arguments_of(event.arguments) is None:
             problem = "The arguments were not a JSON object of reasonable size."
             return [Tell(Fact.TOOL_REFUSED, "arguments"), *self._answer(event.call_id, problem)]
+        self._tools_running.add(event.call_id)
         return [
             Tell(Fact.TOOL_CALLED, event.name),
             RunTool(event.call_id, event.name, event.arguments),
@@ -382,10 +385,9 @@ class Call:
 
     def _tool_over(self, call_id: str, output: str) -> list[Command]:
         """A tool's result, the first time; what comes after its deadline has been answered for already."""
-        if call_id not in self._tool_calls:
+        if call_id not in self._tools_running:
             return []
-        self._tool_calls.discard(call_id)
-        self._tool_calls.add(f"over:{call_id}")
+        self._tools_running.discard(call_id)
         if self.phase is Phase.HANDING_OVER:
             return [CancelTimer(_TOOL + call_id)]
         return [CancelTimer(_TOOL + call_id), *self._answer(call_id, output)]

@@ -152,6 +152,8 @@ class Playback:
             if out == name:
                 break
         self._confirmed = position
+        if position == self._sent:
+            self._dry_at = min(self._dry_at, now)
         broke = False
         while self._breaks and self._breaks[0] < position:
             self._breaks.popleft()
