@@ -8,6 +8,7 @@ A token works for one contact. Connect repeats an invocation up to three times w
 same contact may ask again and gets the same answer. This file needs nothing but boto3, which the Lambda runtime has.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -121,7 +122,7 @@ def _refusal(item: Item, contact_id: str) -> _Refused:
 
 @functools.cache
 def _dynamodb() -> Any:
-    """One client for the life of the process, made when first needed."""
+    """One client for the life of the process."""
     config = Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries={"total_max_attempts": 1})
     return cast("Any", boto3).client("dynamodb", config=config)  # boto3 is untyped
 
@@ -161,3 +162,9 @@ def _flag(truth: bool) -> str:
 def _log(**facts: object) -> None:
     """One JSON line per invocation. Never the token, the caller's number or the summary."""
     sys.stdout.write(json.dumps({"event": "token_redemption", **facts}) + "\n")
+
+
+# Making a client takes most of a second on a small function, and before the first event Lambda gives a whole core.
+# Should it fail, the event that needs it tries again and answers that it failed.
+with contextlib.suppress(Exception):
+    _dynamodb()

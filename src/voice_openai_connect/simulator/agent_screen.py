@@ -1,0 +1,121 @@
+"""What the agent sees when the call arrives: the contact's attributes, drawn as a box of text."""
+
+import textwrap
+import unicodedata
+from collections.abc import Mapping
+from typing import Final
+
+WIDTH: Final = 80
+_INNER: Final = WIDTH - 4
+_LABEL: Final = 10
+
+ATTRIBUTES_SHOWN: Final = (
+    "handover",
+    "caller_phone",
+    "escalation_reason",
+    "intent",
+    "priority",
+    "route_to_queue",
+    "summary",
+    "hubspot_contact_id",
+    "hubspot_ticket_id",
+    "hubspot_ticket_url",
+    "conversation_id",
+)
+"""Every attribute this screen reads."""
+
+NO_CONTEXT: Final = "No context came with this call. Please ask the caller what it is about."
+
+
+def render(attributes: Mapping[str, str], *, caller: str, queue: str, priority: int, agent: str = "") -> str:
+    """The screen, 80 columns wide.
+
+    `caller` is the number the telephone network shows, `queue` the queue's name and `priority` Connect's number for
+    it, 1 being served first. Attributes are shown as text: nothing in them can leave the box.
+    """
+    arrived = attributes.get("handover") == "ok"
+    said = {key: _plain(attributes.get(key, "")) for key in ATTRIBUTES_SHOWN}
+    if arrived:
+        # The queue the contact is in, not the one that was wished for: they differ when the wish is unknown.
+        wished = said["route_to_queue"]
+        where = queue if wished in {"", queue} else f"{queue} (asked for: {wished})"
+        facts = {
+            "Caller": said["caller_phone"] or caller or "number withheld",
+            "Reason": said["escalation_reason"],
+            "Intent": said["intent"],
+            "Priority": f"{said['priority'] or 'normal'} (queue priority {priority})",
+            "Queue": where,
+        }
+        crm = {
+            "Ticket": said["hubspot_ticket_id"] or "none yet",
+            "Link": said["hubspot_ticket_url"],
+            "Contact": said["hubspot_contact_id"],
+            "Reference": said["conversation_id"],
+        }
+        parts = [_facts(facts), _paragraph(said["summary"] or "No summary."), _facts(crm)]
+    else:
+        facts = {"Caller": caller or "number withheld", "Priority": f"queue priority {priority}", "Queue": queue}
+        parts = [_facts(facts), _paragraph(NO_CONTEXT)]
+    return _box(f"Incoming call{' for ' + agent if agent else ''}", parts)
+
+
+def _plain(text: str) -> str:
+    """Without anything a terminal would obey."""
+    return " ".join("".join(c if unicodedata.category(c)[0] != "C" else " " for c in text).split())
+
+
+def _facts(facts: Mapping[str, str]) -> list[str]:
+    lines: list[str] = []
+    for label, value in facts.items():
+        if value:
+            first, *rest = _wrap(value, _INNER - _LABEL)
+            lines += [f"{label:<{_LABEL}}{first}", *(" " * _LABEL + line for line in rest)]
+    return lines
+
+
+def _paragraph(text: str) -> list[str]:
+    return _wrap(text, _INNER)
+
+
+def _wrap(text: str, columns: int) -> list[str]:
+    """Wrapped by columns on the screen: East Asian characters take two."""
+    if _columns(text) == len(text):
+        return textwrap.wrap(text, columns, break_on_hyphens=False) or [""]
+    lines = [""]
+    for word in text.split(" "):
+        for piece in _pieces(word, columns):
+            glue = " " if lines[-1] else ""
+            if _columns(lines[-1] + glue + piece) > columns:
+                lines.append(piece)
+            else:
+                lines[-1] += glue + piece
+    return lines
+
+
+def _pieces(word: str, columns: int) -> list[str]:
+    pieces = [""]
+    for character in word:
+        if _columns(pieces[-1] + character) > columns:
+            pieces.append("")
+        pieces[-1] += character
+    return pieces
+
+
+def _columns(text: str) -> int:
+    return sum(_character_columns(character) for character in text)
+
+
+def _character_columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _box(title: str, parts: list[list[str]]) -> str:
+    rule = "─" * (WIDTH - 2)
+    heading = f"─ {title} "
+    lines = [f"┌{heading}{rule[len(heading) :]}┐"]
+    for n, part in enumerate(parts):
+        lines += [f"├{rule}┤"] if n else []
+        lines += [f"│ {line}{' ' * (_INNER - _columns(line))} │" for line in part]
+    return "\n".join([*lines, f"└{rule}┘"])

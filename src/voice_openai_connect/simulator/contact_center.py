@@ -1,0 +1,203 @@
+"""Amazon Connect in the town: answers, hears the digits in the sound, runs the contact flow, finds an agent."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from voice_openai_connect.simulator import agent_screen, sound
+from voice_openai_connect.simulator.contact_flow import FlowRunner, Invoke, LineDownError, Result, Say
+from voice_openai_connect.simulator.contact_flow_rules import Flow
+from voice_openai_connect.simulator.contact_flow_state import Contact, FlowState
+from voice_openai_connect.simulator.dtmf import DtmfDetector
+from voice_openai_connect.simulator.telephone import (
+    FRAME_MS,
+    SILENCE,
+    Busy,
+    FrameClock,
+    LineEnd,
+    NoAnswer,
+    Pulse,
+)
+from voice_openai_connect.simulator.timeline import Timeline
+
+FLOW_FILE: Final = Path(__file__).parents[3] / "aws" / "contact_flow" / "inbound_handover.json"
+"""Of a checkout; an installed package does not carry it."""
+
+_ARN: Final = "arn:aws:connect:ap-southeast-2:000000000000:instance/simulated/queue/"
+DEPLOYED: Final = {
+    "LambdaArn": "arn:aws:lambda:ap-southeast-2:000000000000:function:redeem-token",
+    "PriorityQueueArn": _ARN + "priority",
+    "EscalationQueueArn": _ARN + "escalation",
+    "FallbackQueueArn": _ARN + "fallback",
+}
+"""What a deployment would fill into the flow."""
+
+Greeting = Callable[[Contact], str]
+
+
+def deployed_flow(path: Path = FLOW_FILE) -> Flow:
+    """The flow of this repository, with this town's ARNs. Raises `FlowRefusedError` and `OSError`."""
+    return Flow.load(path.read_text(encoding="utf-8"), DEPLOYED)
+
+
+def usual_greeting(contact: Contact) -> str:
+    """What an agent says first: different with and without context, so that one can hear which it was."""
+    if contact.attributes.get("handover") != "ok":
+        return "Hello, you are speaking with Sam. What can I do for you?"
+    intent = contact.attributes.get("intent", "").replace("_", " ")
+    about = f" I have your notes here, it is about {intent}." if intent else " I have your notes here."
+    return f"Hello, you are speaking with Sam.{about} How can I help?"
+
+
+@dataclass
+class ContactCenter:
+    """A subscriber that takes calls as a Connect instance with the inbound flow does.
+
+    `invoke` is the Lambda (see `LambdaRuntime.invoke`). Without `say`, prompts are silence of about the right length.
+    """
+
+    invoke: Invoke
+    flow: Flow = field(default_factory=deployed_flow)
+    timeline: Timeline = field(default_factory=Timeline)
+    say: Say | None = None
+    greeting: Greeting = usual_greeting
+    agents: int = 1
+    """How many may talk at the same time. With none, callers wait until they hang up."""
+    accept_ms: int = 1_000
+    """From entering the queue to the agent's hello, when one is free."""
+    talk_ms: int | None = None
+    """After how long the agent hangs up; None leaves that to the caller."""
+    busy: bool = False
+    """The number is busy."""
+    unanswered: bool = False
+    """The number is not answered at all: not even by the flow."""
+    closed: bool = False
+    """Outside the queues' hours."""
+    at_capacity: bool = False
+    """The queues are full."""
+    contacts: list[Contact] = field(default_factory=list[Contact])
+    runs: list[FlowRunner] = field(default_factory=list[FlowRunner])
+    """What happened in the flow, contact by contact."""
+    _talking: int = 0
+    _changed: Pulse = field(default_factory=Pulse)
+
+    async def answer(self, end: LineEnd) -> None:
+        """Take one call, from ringing to its end. Raises `Busy` and `NoAnswer`."""
+        if self.busy:
+            raise Busy
+        if self.unanswered:
+            raise NoAnswer
+        contact = Contact(str(uuid.uuid4()), customer_number=end.far, system_number=end.near)
+        self.contacts.append(contact)
+        self._enter(contact, "flow")
+        line = _PacedLine(end)
+        try:
+            if await self._run_flow(contact, line):
+                await self._serve(contact, line, end)
+        except LineDownError:
+            pass  # the caller has hung up, which they may at any time
+        finally:
+            end.hang_up()
+            self._enter(contact, "ended")
+
+    async def until_state(self, state: str, *, contacts: int = 1) -> Contact:
+        """Return the first contact once `contacts` of them have been in that state."""
+        while len(found := [contact for contact in self.contacts if state in contact.states]) < contacts:
+            await self._changed.wait()
+        return found[0]
+
+    async def until_connected(self) -> Contact:
+        """Return the first contact that talks to an agent, waiting for it if need be."""
+        return await self.until_state("connected")
+
+    def screen(self, contact: Contact) -> str:
+        """What the agent has in front of them."""
+        return agent_screen.render(
+            contact.attributes, caller=contact.customer_number, queue=contact.queue, priority=contact.priority
+        )
+
+    async def _run_flow(self, contact: Contact, line: "_PacedLine") -> bool:
+        queues = frozenset(arn for name, arn in DEPLOYED.items() if name.endswith("QueueArn"))
+        state = FlowState(contact, queues, open_now=not self.closed, at_capacity=self.at_capacity)
+        run = FlowRunner(self.flow, state, line, self._noted(self.invoke), self.say)
+        self.runs.append(run)
+        return await run.run()
+
+    def _noted(self, invoke: Invoke) -> Invoke:
+        async def noted(event: dict[str, object]) -> object:
+            with self.timeline.span("connect", "invoked the Lambda"):
+                return await invoke(event)
+
+        return noted
+
+    async def _serve(self, contact: Contact, line: "_PacedLine", end: LineEnd) -> None:
+        self._enter(contact, "queued", queue=contact.queue, priority=contact.priority)
+        waited_ms = 0
+        while waited_ms < self.accept_ms or not self._next_in_line(contact):
+            await line.step(SILENCE)
+            waited_ms += FRAME_MS
+        self._talking += 1
+        end.introduce_person()
+        self._enter(contact, "connected", handover=contact.attributes.get("handover", ""))
+        try:
+            await self._talk(contact, line)
+        finally:
+            self._talking -= 1
+
+    def _next_in_line(self, contact: Contact) -> bool:
+        """Whether an agent is free for this contact: lowest priority number first, then who came first."""
+        waiting = [other for other in self.contacts if other.states[-1] == "queued"]
+        return self._talking < self.agents and min(waiting, key=lambda other: other.priority) is contact
+
+    async def _talk(self, contact: Contact, line: "_PacedLine") -> None:
+        said = sound.frames(await self._speech(self.greeting(contact), line))
+        talked_ms = 0
+        while self.talk_ms is None or talked_ms < self.talk_ms:
+            await line.step(said.pop(0) if said else SILENCE)
+            talked_ms += FRAME_MS
+
+    async def _speech(self, text: str, line: "_PacedLine") -> bytes:
+        return b"" if self.say is None else await line.wait_for(asyncio.to_thread(self.say, text), _ignore)
+
+    def _enter(self, contact: Contact, state: str, **details: object) -> None:
+        contact.states.append(state)
+        self.timeline.note("connect", f"contact {state}", **details)
+        self._changed.beat()
+
+
+def _ignore(keys: str) -> None:
+    """Nobody listens for keys."""
+
+
+class _PacedLine:
+    """A line end at the pace of real time: a frame out every 20 ms, and everything heard until then."""
+
+    def __init__(self, end: LineEnd) -> None:
+        self._end = end
+        self._clock = FrameClock()
+        self._detector = DtmfDetector()
+
+    async def step(self, frame: bytes) -> str:
+        """Say 20 ms; return the keys heard meanwhile. Raises `LineDownError`."""
+        await self._clock.step()
+        if self._end.hung_up:
+            raise LineDownError
+        self._end.send(frame)
+        keys = ""
+        while (heard := self._end.receive_now()) is not None:
+            keys += self._detector.feed(heard)
+        return keys
+
+    async def wait_for(self, work: Awaitable[Result], heard: Callable[[str], None]) -> Result:
+        """Say nothing until the work is done. Raises `LineDownError`, and then the work is given up."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                heard(await self.step(SILENCE))
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
