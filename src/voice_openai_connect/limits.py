@@ -134,6 +134,7 @@ HUBSPOT_CONTENT_CHARS: Final = 4_000
 HUBSPOT_SUBJECT_CHARS: Final = 200
 TWILIO_REST_S: Final = 3.0
 TWILIO_REST_ATTEMPTS: Final = 3
+TWILIO_REST_BODY_BYTES: Final = 1_048_576
 TWILIO_TWIML_CHARS: Final = 4_000
 """Twilio's own bound on TwiML sent in a request."""
 SHUTDOWN_S: Final = 30

@@ -14,7 +14,7 @@ import httpx2
 import msgspec
 
 from voice_openai_connect import limits
-from voice_openai_connect.integrations import retry
+from voice_openai_connect.integrations import http_client, retry
 
 T = TypeVar("T")
 ObjectId = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,20}$")]
@@ -105,12 +105,7 @@ class HubSpotApi:
 
     def __init__(self, token: Callable[[], str], *, base_url: str = BASE_URL) -> None:
         self._token = token
-        self._http = httpx2.AsyncClient(
-            base_url=base_url,
-            follow_redirects=False,
-            timeout=httpx2.Timeout(limits.HUBSPOT_READ_S, connect=limits.HUBSPOT_CONNECT_S),
-            trust_env=False,
-        )
+        self._http = http_client.open_client(base_url, connect_s=limits.HUBSPOT_CONNECT_S, read_s=limits.HUBSPOT_READ_S)
         self._searches = Pace(limits.HUBSPOT_SEARCHES_PER_S)
 
     async def close(self) -> None:
@@ -156,45 +151,37 @@ class HubSpotApi:
             headers={"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"},
         )
         try:
-            # The client's own timeout is for each read; a body that drips would never meet it.
-            async with asyncio.timeout(limits.HUBSPOT_CONNECT_S + limits.HUBSPOT_READ_S):
-                response = await self._http.send(request, stream=True)
-                try:
-                    content = await _bounded(response)
-                finally:
-                    await response.aclose()
-        except (TimeoutError, httpx2.TimeoutException):
+            answer = await http_client.ask(
+                self._http,
+                request,
+                deadline_s=limits.HUBSPOT_CONNECT_S + limits.HUBSPOT_READ_S,
+                max_bytes=limits.HUBSPOT_BODY_BYTES,
+            )
+        except TimeoutError:
             raise CrmError("timeout", permanent=False) from None
+        except http_client.TooLargeError:
+            raise CrmError("too_large", permanent=True) from None
         except httpx2.HTTPError:
             raise CrmError("unreachable", permanent=False) from None
-        return _understood(response, content, returns)
+        return _understood(answer, returns)
 
 
-async def _bounded(response: httpx2.Response) -> bytes:
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > limits.HUBSPOT_BODY_BYTES:
-            raise CrmError("too_large", permanent=True)
-    return bytes(content)
-
-
-def _understood(response: httpx2.Response, content: bytes, returns: type[T]) -> T:
-    if response.is_success:
+def _understood(answer: http_client.Answer, returns: type[T]) -> T:
+    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         try:
-            return msgspec.json.decode(content or b"{}", type=returns)
+            return msgspec.json.decode(answer.content or b"{}", type=returns)
         except msgspec.MsgspecError:
-            raise CrmError("malformed", permanent=True, correlation_id=_correlation(response)) from None
-    if response.is_redirect:
+            raise CrmError("malformed", permanent=True, correlation_id=_correlation(answer)) from None
+    if answer.status < HTTPStatus.BAD_REQUEST:
         raise CrmError("redirected", permanent=True)
-    raise _refusal(response, content)
+    raise _refusal(answer)
 
 
-def _refusal(response: httpx2.Response, content: bytes) -> CrmError:
+def _refusal(answer: http_client.Answer) -> CrmError:
     problem = Problem()
     with suppress(msgspec.MsgspecError):
-        problem = msgspec.json.decode(content, type=Problem)
-    status, correlation = response.status_code, _correlation(response) or problem.correlationId
+        problem = msgspec.json.decode(answer.content, type=Problem)
+    status, correlation = answer.status, _correlation(answer) or problem.correlationId
     if reason := _PERMANENT.get(status):
         clash = status == HTTPStatus.CONFLICT or (
             status == HTTPStatus.BAD_REQUEST and any(words in problem.message for words in _CLASH)
@@ -202,7 +189,7 @@ def _refusal(response: httpx2.Response, content: bytes) -> CrmError:
         if status == HTTPStatus.BAD_REQUEST and "PROPERTY_DOESNT_EXIST" in problem.message:
             reason = "not_set_up"
         return CrmError(reason, permanent=True, correlation_id=correlation, clash=clash)
-    asked = _retry_after(response)
+    asked = _retry_after(answer)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         if problem.policyName == "DAILY":
             return CrmError("daily_limit", permanent=True, correlation_id=correlation)
@@ -215,15 +202,15 @@ def _refusal(response: httpx2.Response, content: bytes) -> CrmError:
     return CrmError("unavailable", permanent=status < HTTPStatus.INTERNAL_SERVER_ERROR, correlation_id=correlation)
 
 
-def _correlation(response: httpx2.Response) -> str:
+def _correlation(answer: http_client.Answer) -> str:
     """Bounded and plain, because it goes to the log."""
-    text = response.headers.get("X-HubSpot-Correlation-Id", "")[:64]
+    text = answer.headers.get("X-HubSpot-Correlation-Id", "")[:64]
     return "".join(c for c in text if c.isalnum() or c == "-")
 
 
-def _retry_after(response: httpx2.Response) -> float | None:
+def _retry_after(answer: http_client.Answer) -> float | None:
     try:
-        return max(0.0, float(response.headers["Retry-After"]))
+        return max(0.0, float(answer.headers["Retry-After"]))
     except (KeyError, ValueError):
         return None
 

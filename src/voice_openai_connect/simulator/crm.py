@@ -49,6 +49,11 @@ class _Fault:
     body: bytes | None = None
     commit: bool = False
     hang: bool = False
+    method: str = ""
+    path: str = ""
+
+    def concerns(self, request: Request) -> bool:
+        return request.method == (self.method or request.method) and request.url.path.endswith(self.path)
 
 
 class SimulatedCrm:
@@ -111,9 +116,9 @@ class SimulatedCrm:
         """Do nothing and never answer the next `n` requests."""
         self._faults.extend(_Fault(hang=True) for _ in range(n))
 
-    def commit_then_hang(self, n: int = 1) -> None:
-        """Do the next `n` pieces of work, and never say so."""
-        self._faults.extend(_Fault(hang=True, commit=True) for _ in range(n))
+    def commit_then_hang(self, n: int = 1, *, method: str = "", path: str = "") -> None:
+        """Do the next `n` pieces of work, and never say so. With `method` or the end of a `path`, others go first."""
+        self._faults.extend(_Fault(hang=True, commit=True, method=method, path=path) for _ in range(n))
 
     async def down(self) -> None:
         """Stop listening: connections are refused. What the portal knows stays."""
@@ -175,7 +180,7 @@ class SimulatedCrm:
 
         async def guarded(request: Request) -> Response:
             self.requests.append((request.method, request.url.path))
-            fault = self._faults.popleft() if self._faults else _Fault()
+            fault = self._faults.popleft() if self._faults and self._faults[0].concerns(request) else _Fault()
             if fault.hang and not fault.commit:
                 return await self._never(request)
             if fault.status:

@@ -123,7 +123,7 @@ class Portal:
         self.records: dict[str, dict[str, Record]] = {"contacts": {}, "tickets": {}}
         self.properties = {kind: {p.name: p for p in defaults} for kind, defaults in _DEFAULTS.items()}
         self._clock = clock
-        self._default_region = default_region
+        self.default_region = default_region
         self._last_id = 100
 
     # --- Reading
@@ -246,7 +246,7 @@ class Portal:
         derived: dict[str, str] = {}
         for source, name in (("phone", "phone"), ("mobilephone", "mobile")):
             try:
-                number = phonenumbers.parse(properties.get(source, ""), self._default_region)
+                number = phonenumbers.parse(properties.get(source, ""), self.default_region)
             except phonenumbers.NumberParseException:
                 continue
             e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
