@@ -14,6 +14,13 @@ from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.phases import Phase
 from voice_openai_connect.call.settings import CallIdentity, CallSettings, Intent
 
+DEADLINES = {
+    Phase.STARTING: {"model_ready"},
+    Phase.TALKING: {"call_limit"},
+    Phase.SAYING_GOODBYE: {"goodbye"},
+    Phase.HANDING_OVER: {"sentence", "summary", "crm", "save"},
+    Phase.DIALING: {"late"},
+}
 GENERAL = Intent("general", "support", "normal")
 
 
@@ -155,8 +162,8 @@ class OneCall(RuleBasedStateMachine):
 
     @invariant()
     def whoever_waits_for_something_has_a_deadline(self) -> None:
-        if self.call.phase in {Phase.STARTING, Phase.HANDING_OVER, Phase.SAYING_GOODBYE, Phase.DIALING}:
-            assert self.timers
+        deadlines = DEADLINES.get(self.call.phase)
+        assert deadlines is None or deadlines & self.timers.keys()
 
     def teardown(self) -> None:
         """However it went, patience alone brings every call to its end."""

@@ -29,6 +29,7 @@ class HandoverRecord:
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
+_REFERENCE: Final = re.compile(r"\$\.+")
 _MARKUP: Final = str.maketrans({"<": "(", ">": ")"})
 
 
@@ -39,7 +40,7 @@ def plain_text(text: str, max_chars: int) -> str:
     in a browser or spoken as SSML), ``$.`` loses its dot (Connect would read it as a reference), and the
     whole is cut to `max_chars` characters, at a word where possible.
     """
-    text = _CONTROL.sub(" ", text).translate(_MARKUP).replace("$.", "$")
+    text = _REFERENCE.sub("$", _CONTROL.sub(" ", text).translate(_MARKUP))
     text = re.sub(r" {2,}", " ", text).strip()
     if len(text) <= max_chars:
         return text

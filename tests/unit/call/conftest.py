@@ -114,7 +114,10 @@ class Line:
 
 @pytest.fixture
 def make_line() -> Callable[..., Line]:
-    return lambda **changes: Line(Call(IDENTITY, settings(**changes)))
+    def make(**changes: Any) -> Line:
+        return Line(Call(IDENTITY, settings(**changes)))
+
+    return make
 
 
 @pytest.fixture

@@ -1,0 +1,58 @@
+"""Who may speak next."""
+
+from voice_openai_connect.call.commands import RequestResponse
+from voice_openai_connect.call.floor import Floor
+
+REPLY, TRANSFER = RequestResponse("reply"), RequestResponse("transfer", "say it")
+
+
+def test_a_request_on_a_free_floor_is_made_at_once() -> None:
+    assert Floor().request(REPLY) == [REPLY]
+
+
+def test_a_request_waits_until_the_response_being_made_is_over() -> None:
+    floor = Floor()
+    floor.started("r1", "reply")
+
+    assert floor.request(TRANSFER) == []
+    assert floor.finished("another") == []
+    assert floor.finished("r1") == [TRANSFER]
+
+
+def test_a_request_that_met_the_models_own_response_is_made_again_after_it() -> None:
+    floor = Floor()
+    floor.request(TRANSFER)
+    floor.started("own", "reply")
+    floor.refused()
+
+    assert floor.finished("own") == [TRANSFER]
+
+
+def test_the_latest_of_two_waiting_requests_counts() -> None:
+    floor = Floor()
+    floor.started("r1", "reply")
+    floor.request(REPLY)
+    floor.request(TRANSFER)
+
+    assert floor.finished("r1") == [TRANSFER]
+    floor.started("r2", "transfer")
+    assert floor.finished("r2") == []
+
+
+def test_the_floor_is_free_when_nothing_is_made_asked_or_waiting() -> None:
+    floor = Floor()
+    assert floor.free
+    floor.request(REPLY)
+    assert not floor.free
+    floor.started("r1", "reply")
+    floor.finished("r1")
+    assert floor.free
+
+
+def test_a_lost_model_takes_everything_asked_of_it_along() -> None:
+    floor = Floor()
+    floor.request(REPLY)
+    floor.request(TRANSFER)
+    floor.clear()
+
+    assert floor.free

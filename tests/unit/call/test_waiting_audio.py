@@ -1,0 +1,27 @@
+"""The caller's words while the model is not there yet."""
+
+from voice_openai_connect import limits
+from voice_openai_connect.call.waiting_audio import WaitingAudio
+
+FRAME = "x" * 216
+"""160 bytes of µ-law in base64: about 20 ms."""
+
+
+def test_the_newest_two_seconds_are_kept_in_order_and_the_rest_is_counted() -> None:
+    waiting = WaitingAudio()
+    for n in range(200):
+        waiting.add(f"{n:03d}" + FRAME[3:])
+    kept, dropped_ms = waiting.take()
+
+    assert kept[-1].startswith("199")
+    assert kept == sorted(kept)
+    assert limits.CALLER_AUDIO_HELD_MS - 25 <= len(kept) * 20.25 <= limits.CALLER_AUDIO_HELD_MS
+    assert dropped_ms + round(len(kept) * 20.25) in range(4_040, 4_060)
+
+
+def test_taking_empties_it() -> None:
+    waiting = WaitingAudio()
+    waiting.add(FRAME)
+    waiting.take()
+
+    assert waiting.take() == ([], 0)
