@@ -180,7 +180,7 @@ def session_closed(code: int, reason: str) -> events.ModelLost:
     expired session may be followed by a new one. 1000 and 1001 are a lost model as well: 1001 ends every session
     after 60 minutes.
     """
-    if code != CLOSED_BY_POLICY:
+    if code != CLOSED_BY_POLICY or not reason:
         return events.ModelLost(f"closed_{code}")
     kind, _, name = reason.partition(".")
     permanent = name in FATAL_CODES or (kind == "invalid_request_error" and name not in SESSION_OVER_CODES)
