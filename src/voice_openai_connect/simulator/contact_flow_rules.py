@@ -72,6 +72,7 @@ class Flow:
             raise FlowRefusedError(f"StartAction names {self.start!r}, and there is no such block")
         for action in self.actions.values():
             _check_action(action)
+        for action in self.actions.values():
             if lost := action.targets - self.actions.keys():
                 raise action.refuse(f"leads to {', '.join(sorted(lost))}, and there is no such block")
         if lost := self.actions.keys() - self._reachable():

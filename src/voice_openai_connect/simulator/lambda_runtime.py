@@ -71,14 +71,15 @@ class LambdaRuntime:
         if not self.handler.is_file():
             raise LambdaError(f"there is no handler at {self.handler}: run from a checkout of the repository")
         environment = await _Environment.start(self.handler, self.environment, self.log)
-        self._started.append(environment)
         try:
             _result(await asyncio.wait_for(environment.hear(), LOAD_S))
         except BaseException as error:
             environment.end()
+            await environment.until_gone()
             if isinstance(error, _EnvironmentLostError | TimeoutError):
                 raise LambdaError("Runtime.ImportModuleError: the handler could not be loaded") from None
             raise
+        self._started.append(environment)
         return environment
 
     def _keep_or_end(self, environment: "_Environment") -> None:
@@ -164,6 +165,10 @@ class _Environment:
             self._process.kill()
 
     async def until_gone(self) -> None:
-        """Return when the process and its log have ended."""
+        """Return when the process has ended and its pipes are closed."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         await self._process.wait()
         await self._log_reader
+        if self._process.stdout is not None:
+            await self._process.stdout.read()
