@@ -125,6 +125,7 @@ class CarriedCall:
         self._step: asyncio.Task[Document | None] | None = None
         self._instead: list[Document | None] = []
         self._afterwards: list[asyncio.Task[None]] = []
+        self._limit: asyncio.TimerHandle | None = None
 
     # --- For whoever watches
 
@@ -177,8 +178,15 @@ class CarriedCall:
         self._interrupt(None)
 
     def limit(self, seconds: int) -> None:
-        """End the call when it has gone on for so long, counted from now."""
-        asyncio.get_running_loop().call_later(seconds, self.complete, "time-limit")
+        """End the call when it has lasted that long, counted from its beginning. Takes the place of an earlier limit.
+
+        Raises `ValueError` when it has lasted longer already.
+        """
+        if seconds * 1000 <= self.now_ms:
+            raise ValueError(f"the call has lasted longer than {seconds} s already")
+        self._lift_limit()
+        left_s = seconds - self.now_ms / 1000
+        self._limit = asyncio.get_running_loop().call_later(left_s, self.complete, "time-limit")
 
     # --- The whole call
 
@@ -196,6 +204,7 @@ class CarriedCall:
             await self._journey(self._fetch(voice_url, "POST", {}))
         finally:
             self._over("error")
+            self._lift_limit()
             self._end.hang_up()
             await heart
             self._note("hangs up", outcome=self.outcome)
@@ -413,6 +422,10 @@ class CarriedCall:
         }
 
     # --- The end
+
+    def _lift_limit(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
 
     async def _report_end(self) -> None:
         if self._exchange.account.status_callback:

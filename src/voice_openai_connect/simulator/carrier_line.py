@@ -4,12 +4,12 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from voice_openai_connect.limits import BYTES_PER_MS
 from voice_openai_connect.simulator import sound
 from voice_openai_connect.simulator.dtmf import tones
-from voice_openai_connect.simulator.telephone import SILENCE, LineEnd
+from voice_openai_connect.simulator.telephone import RINGBACK, SILENCE, LineEnd
 
 
 class Party(Protocol):
@@ -28,15 +28,6 @@ class Nobody:
         return SILENCE
 
 
-def _ringback() -> list[bytes]:
-    """Two seconds of 440 and 480 Hz, four of nothing: North American ringback."""
-    ring = sound.ulaw_encode(sound.tone(440, 2_000, -22) + sound.tone(480, 2_000, -22))
-    return sound.frames(ring + sound.silence(4_000))
-
-
-_RINGBACK: Final = _ringback()
-
-
 class Ringing:
     """The ringing tone, from its beginning."""
 
@@ -46,7 +37,7 @@ class Ringing:
     def exchange(self, said: bytes, keys: list[str]) -> bytes:  # noqa: ARG002 - nobody listens yet
         """The next piece of the tone."""
         self._at += 1
-        return _RINGBACK[(self._at - 1) % len(_RINGBACK)]
+        return RINGBACK[(self._at - 1) % len(RINGBACK)]
 
 
 class Announcement:

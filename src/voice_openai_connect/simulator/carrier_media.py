@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from voice_openai_connect.simulator.carrier_playout import Playout, SentMark
-from voice_openai_connect.simulator.telephone import FRAME_MS, SILENCE
+from voice_openai_connect.simulator.telephone import FRAME_MS, SILENCE, Pulse
 
 MEDIA_FORMAT: Final = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
 BACKLOG_FRAMES: Final = 250
@@ -62,6 +62,8 @@ class MediaStream:
     playout: Playout = field(default_factory=Playout)
     clears: int = 0
     ending: Ending | None = None
+    taken: Pulse = field(default_factory=Pulse)
+    """Beats after every message from the gateway."""
 
     def __post_init__(self) -> None:
         self._outbox: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -196,6 +198,7 @@ class MediaStream:
             while True:
                 await self._may_read.wait()
                 self._take(await self.socket.recv())
+                self.taken.beat()
         except ConnectionClosed as closed:
             return "closed" if closed.rcvd is not None else "dropped"
 

@@ -10,11 +10,21 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from voice_openai_connect.limits import FRAME_BYTES, ULAW_SILENCE
+from voice_openai_connect.simulator import sound
 
 SILENCE: Final = bytes([ULAW_SILENCE]) * FRAME_BYTES
 FRAME_S: Final = 0.02
 FRAME_MS: Final = 20
 KEYS: Final = "0123456789*#ABCD"
+
+
+def _ringback() -> list[bytes]:
+    ring = sound.ulaw_encode(sound.tone(440, 2_000, -22) + sound.tone(480, 2_000, -22))
+    return sound.frames(ring + sound.silence(4_000))
+
+
+RINGBACK: Final = _ringback()
+"""What a caller hears while it rings, in frames: 440 and 480 Hz for two seconds, then four of nothing."""
 
 
 class NotTaken(Exception):  # noqa: N818 - a call that is not taken is an answer, not an error
