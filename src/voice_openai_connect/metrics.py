@@ -1,0 +1,186 @@
+"""What is counted, for Prometheus. One `Metrics` a process, with a registry of its own.
+
+Names begin with ``voice_connect_``; times are in seconds. Labels are names from our own small sets. One that is no
+short name, or one too many for its metric, is counted as ``other``: nothing from outside can make the list grow.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+
+from voice_openai_connect.call.commands import Tell
+from voice_openai_connect.call.escalation import Reason
+from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.transfer import DIAL_STATUSES
+
+OTHER: Final = "other"
+LABELS_MAX: Final = 40
+"""Values of one label; a metric with more is no longer read by anybody, and costs memory for ever."""
+OUTCOMES: Final = frozenset({"handed_over", "goodbye", "caller_left", "line_lost"})
+
+CRM_NOT_ASKED: Final = frozenset({"crm_off", "withheld", "no_number"})
+"""Why a contact or a ticket may be missing without anything being wrong with the CRM."""
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_TURN_S: Final = (0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+_CLEAR_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
+_HANDOVER_S: Final = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.5, 15.0)
+_CALL_S: Final = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 3_600.0)
+
+
+class Labels:
+    """Keeps the values of one label few. With `known`, only those; without, the first `LABELS_MAX` short names."""
+
+    def __init__(self, known: frozenset[str] | None = None) -> None:
+        self._known = known
+        self._seen: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        """`value`, or ``other``. What follows a colon is detail for the log and left out."""
+        name = value.partition(":")[0]
+        if self._known is not None:
+            return name if name in self._known else OTHER
+        if name not in self._seen:
+            if len(self._seen) >= LABELS_MAX or not _NAME.fullmatch(name):
+                return OTHER
+            self._seen.add(name)
+        return name
+
+
+class Metrics:
+    """Everything that is counted, and the exposition of it."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._labels: dict[MetricWrapperBase, tuple[Labels, ...]] = {}
+        self._active = Gauge(
+            "voice_connect_active_calls", "Calls that the assistant is in at this moment", registry=self.registry
+        )
+        self._call_s = self._histogram("call_seconds", "Length of calls with the assistant", _CALL_S)
+        self._first_audio = self._histogram(
+            "first_audio_seconds", "From the end of the caller's speech to the first sound of the answer", _TURN_S
+        )
+        self._clear = self._histogram(
+            "speech_to_clear_seconds", "From the news that the caller speaks to the order to stop playing", _CLEAR_S
+        )
+        self._handover_s = self._histogram(
+            "handover_seconds", "From the decision for a person to the dial", _HANDOVER_S
+        )
+        self._dropped_s = self._counter("audio_dropped_seconds", "Audio that we left out", "where")
+        self._frames = self._counter("caller_frames", "Frames of the caller's audio that arrived")
+        self._frames_lost = self._counter("caller_frames_lost", "Frames of the caller's audio that Twilio left out")
+        self._dials_ended = self._counter("dials_ended", "Ended dials to the contact centre", status=DIAL_STATUSES)
+        self._refused = self._counter("refused", "Webhooks and sockets that were turned away", "what", "reason")
+        self._throttles = self._counter("dynamodb_throttles", "Answers in which DynamoDB asked us to slow down")
+        self._crm_failures = self._counter("crm_failures", "What the CRM could not be got to do", "what", "reason")
+        self._crm_skipped = self._counter("crm_skipped", "What the CRM was not asked for", "what", "reason")
+        self._broken = self._counter("errors", "What broke and should not", "what")
+        self._facts = self._fact_counters()
+
+    # --- what is told
+
+    def observe(self, tell: Tell) -> None:
+        """Count a fact that a call stated about itself."""
+        fact, seconds = tell.fact, max(tell.value_ms or 0, 0) / 1_000
+        match fact:
+            case Fact.CALL_STARTED:
+                self._active.inc()
+            case Fact.CALL_ENDED:
+                self._active.dec()
+            case Fact.FIRST_AUDIO if tell.value_ms is not None:
+                self._first_audio.observe(seconds)
+            case Fact.FRAMES_DROPPED:
+                self._count(self._dropped_s, tell.label, amount=seconds)
+            case Fact.CONTACT_MISSING:
+                self.crm_failed("contact", tell.label)
+            case Fact.TICKET_MISSING:
+                self.crm_failed("ticket", tell.label)
+            case Fact.DIALING if tell.value_ms is not None:
+                self._handover_s.observe(seconds)
+            case _:
+                pass
+        if counter := self._facts.get(fact):
+            self._count(counter, *[tell.label][: len(self._labels[counter])])
+
+    def call_lasted(self, seconds: float) -> None:
+        """A call with the assistant is over."""
+        self._call_s.observe(seconds)
+
+    def cleared(self, seconds: float) -> None:
+        """Playing was stopped, so long after the news that the caller speaks."""
+        self._clear.observe(seconds)
+
+    def frames(self, *, received: int, lost: int) -> None:
+        """A stream is over: the caller's frames that arrived, and those that Twilio left out."""
+        self._count(self._frames, amount=received)
+        self._count(self._frames_lost, amount=lost)
+
+    def dial_ended(self, status: str) -> None:
+        """A dial to the contact centre is over."""
+        self._count(self._dials_ended, status)
+
+    def refused(self, what: str, reason: str) -> None:
+        """A webhook or socket was turned away."""
+        self._count(self._refused, what, reason)
+
+    def throttled(self) -> None:
+        """DynamoDB asked us to slow down."""
+        self._count(self._throttles)
+
+    def crm_failed(self, what: str, reason: str) -> None:
+        """Something was not got from the CRM: a failure, unless it could not have been asked."""
+        self._count(self._crm_skipped if reason in CRM_NOT_ASKED else self._crm_failures, what, reason)
+
+    def broke(self, what: str) -> None:
+        """Something broke that should not."""
+        self._count(self._broken, what)
+
+    def render(self) -> bytes:
+        """The exposition, in the format that `content_type` names."""
+        return generate_latest(self.registry)
+
+    content_type: Final = CONTENT_TYPE_LATEST
+
+    # --- inside
+
+    def _fact_counters(self) -> dict[Fact, Counter]:
+        """The facts that are counted one by one, most with a label of their own."""
+        make, reasons = self._counter, frozenset(Reason)
+        return {
+            Fact.CALL_STARTED: make("calls_started", "Calls that the assistant began"),
+            Fact.CALL_ENDED: make("calls_ended", "Calls that ended for the assistant, and how", outcome=OUTCOMES),
+            Fact.MODEL_READY: make("model_sessions", "Sessions of the model that were set up"),
+            Fact.MODEL_LOST: make("model_failures", "Sessions that failed or were lost", "reason"),
+            Fact.MODEL_FORMAT_REFUSED: make("model_formats_refused", "Sessions with an audio format that is not ours"),
+            Fact.BARGE_IN: make("barge_ins", "Times that a caller interrupted the assistant"),
+            Fact.RESPONSE_FAILED: make("model_responses_failed", "Replies that the model broke off", "code"),
+            Fact.MODEL_ERROR: make("model_errors", "Requests that the model refused", "code"),
+            Fact.TRANSCRIPTION_FAILED: make("transcriptions_failed", "Turns that could not be written down", "code"),
+            Fact.TOOL_CALLED: make("tool_calls", "Calls of registered tools", "tool"),
+            Fact.TOOL_REFUSED: make("tool_calls_refused", "Calls of tools that were not carried out", "reason"),
+            Fact.ESCALATED: make("escalations", "Calls that a person was needed for", reason=reasons),
+            Fact.SUMMARY_FELL_BACK: make("summary_fallbacks", "Summaries that we had to write ourselves", "reason"),
+            Fact.TRANSFER_SENTENCE_CUT: make("transfer_sentences_cut", "Transfer sentences that ran out of time"),
+            Fact.CONTACT_FOUND: make("crm_contacts", "Callers that the CRM knows"),
+            Fact.TICKET_OPENED: make("crm_tickets", "Tickets, in time for the handover or late", "when"),
+            Fact.HANDOVER_SAVED: make("handovers_saved", "Handovers that were stored"),
+            Fact.HANDOVER_NOT_SAVED: make("handovers_not_saved", "Handovers that could not be stored", "reason"),
+            Fact.DIALING: make("dials", "Dials to the contact centre, with and without a token", "how"),
+            Fact.IGNORED: make("ignored_events", "Events that mean nothing in the phase a call is in", "event"),
+        }
+
+    def _counter(self, name: str, text: str, *labels: str, **known: frozenset[str]) -> Counter:
+        names: Sequence[str] = (*labels, *known)
+        counter = Counter(f"voice_connect_{name}", text, names, registry=self.registry)
+        self._labels[counter] = (*(Labels() for _ in labels), *map(Labels, known.values()))
+        return counter
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(f"voice_connect_{name}", text, buckets=buckets, registry=self.registry)
+
+    def _count(self, counter: Counter, *values: str, amount: float = 1) -> None:
+        labels = [keep(value) for keep, value in zip(self._labels[counter], values, strict=True)]
+        (counter.labels(*labels) if labels else counter).inc(amount)

@@ -1,0 +1,113 @@
+"""Where facts go: each into the log and the metrics, in one step. The gateway gets these and knows neither."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from voice_openai_connect.call.commands import Tell
+from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.settings import CallIdentity
+from voice_openai_connect.call.transfer import NextStep
+from voice_openai_connect.logs import bind_call, get_logger
+from voice_openai_connect.metrics import CRM_NOT_ASKED, Metrics
+from voice_openai_connect.wire.twilio_webhooks import DialResult
+
+_log: Final = get_logger(__name__)
+_MIGHT_NEED_A_LOOK: Final = frozenset(
+    {
+        Fact.MODEL_LOST,
+        Fact.MODEL_FORMAT_REFUSED,
+        Fact.RESPONSE_FAILED,
+        Fact.MODEL_ERROR,
+        Fact.TRANSCRIPTION_FAILED,
+        Fact.TOOL_REFUSED,
+        Fact.TRANSFER_SENTENCE_CUT,
+        Fact.CONTACT_MISSING,
+        Fact.TICKET_MISSING,
+        Fact.HANDOVER_NOT_SAVED,
+        Fact.FRAMES_DROPPED,
+    }
+)
+_MANY: Final = frozenset({Fact.FIRST_AUDIO, Fact.BARGE_IN, Fact.IGNORED})
+"""Several in every minute of a call: counted always, written down under DEBUG."""
+
+
+class CallWatch:
+    """The facts of one call. `clock` gives seconds on any clock that only goes forward."""
+
+    def __init__(
+        self, identity: CallIdentity, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._began_at: float | None = None
+        self._ids = {"call_sid": identity.call_sid, "conversation_id": identity.conversation_id}
+        self._handover_id = identity.handover_id
+
+    def stream_started(self, stream_sid: str) -> None:
+        """From now on this stream is the one being talked about."""
+        self._ids["stream_sid"] = stream_sid
+        bind_call(**self._ids)
+
+    def tell(self, fact: Tell) -> None:
+        """Log and count a fact that the call stated about itself."""
+        self._metrics.observe(fact)
+        if fact.fact is Fact.CALL_STARTED:
+            self._began_at = self._clock()
+        if fact.fact is Fact.CALL_ENDED and self._began_at is not None:
+            self._metrics.call_lasted(self._clock() - self._began_at)
+        if fact.fact is Fact.ESCALATED:
+            self._ids["handover_id"] = self._handover_id
+        write = _writer(fact)
+        label = {"label": fact.label} if fact.label else {}
+        value = {} if fact.value_ms is None else {"value_ms": fact.value_ms}
+        write(fact.fact.value, **self._ids, **label, **value)
+
+    def cleared(self, took_ms: float) -> None:
+        """Playing was stopped because the caller speaks."""
+        self._metrics.cleared(took_ms / 1_000)
+
+    def frames(self, *, received: int, lost: int) -> None:
+        """The stream is over."""
+        self._metrics.frames(received=received, lost=lost)
+        write = _log.warning if lost else _log.info
+        write("stream_over", **self._ids, frames_received=received, frames_lost=lost)
+
+    def failed(self, what: str, error: BaseException) -> None:
+        """Something broke that should not; its type and place are logged, its words only if they are ours."""
+        self._metrics.broke(what.replace(" ", "_"))
+        _log.error("broke", **self._ids, what=what, exc_info=error)
+
+
+def _writer(fact: Tell) -> Callable[..., object]:
+    """The level at which a fact is written down."""
+    if fact.fact in _MANY:
+        return _log.debug
+    return _log.warning if fact.fact in _MIGHT_NEED_A_LOOK and fact.label not in CRM_NOT_ASKED else _log.info
+
+
+class FrontWatch:
+    """The facts that belong to no live call."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def refused(self, what: str, reason: str) -> None:
+        """A webhook or socket was turned away."""
+        self._metrics.refused(what, reason)
+        _log.warning("refused", what=what, reason=reason)
+
+    def dial_ended(self, result: DialResult, step: NextStep) -> None:
+        """A dial to the contact centre is over."""
+        self._metrics.dial_ended(result.status)
+        facts = {"status": result.status, "duration_s": result.duration_s, "next": type(step).__name__}
+        _log.info("dial_ended", call_sid=result.call_sid, **facts)
+
+    def failed(self, what: str, error: BaseException) -> None:
+        """The store did not answer a question about what a call does next."""
+        self._metrics.broke(what.replace(" ", "_"))
+        _log.error("broke", what=what, exc_info=error)
+
+    def metrics(self) -> tuple[bytes, str]:
+        """The exposition and its content type."""
+        return self._metrics.render(), self._metrics.content_type

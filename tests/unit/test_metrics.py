@@ -1,0 +1,164 @@
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from voice_openai_connect.call.commands import Tell
+from voice_openai_connect.call.escalation import Reason
+from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.transfer import DIAL_STATUSES
+from voice_openai_connect.metrics import LABELS_MAX, Labels, Metrics
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    """Every sample as it is scraped: name and label values (in the order of the labels' names) → value."""
+
+    def scraped() -> Iterator[tuple[tuple[str, ...], float]]:
+        for family in text_string_to_metric_families(metrics.render().decode()):
+            for sample in family.samples:
+                if not sample.name.endswith("_created"):
+                    yield (sample.name.removeprefix("voice_connect_"), *sample.labels.values()), sample.value
+
+    return dict(scraped())
+
+
+@pytest.mark.parametrize("fact", list(Fact))
+def test_every_fact_moves_a_metric(fact: Fact) -> None:
+    metrics = Metrics()
+    before = samples(metrics)
+
+    metrics.observe(Tell(fact, "something", 250))
+
+    assert samples(metrics) != before
+
+
+@pytest.mark.parametrize("fact", list(Fact))
+def test_a_fact_without_label_and_value_breaks_nothing(fact: Fact) -> None:
+    metrics = Metrics()
+    metrics.observe(Tell(fact))
+    metrics.observe(Tell(fact, "\n", -1))
+
+    assert metrics.render()
+
+
+def test_active_calls_go_up_and_down() -> None:
+    metrics = Metrics()
+    metrics.observe(Tell(Fact.CALL_STARTED))
+    metrics.observe(Tell(Fact.CALL_STARTED))
+    metrics.observe(Tell(Fact.CALL_ENDED, "goodbye"))
+
+    assert samples(metrics)["active_calls",] == 1
+    assert samples(metrics)["calls_started_total",] == 2
+    assert samples(metrics)["calls_ended_total", "goodbye"] == 1
+
+
+def test_times_are_in_seconds() -> None:
+    metrics = Metrics()
+    metrics.observe(Tell(Fact.FIRST_AUDIO, value_ms=700))
+    metrics.observe(Tell(Fact.FRAMES_DROPPED, "unheard_limit", 1_500))
+    metrics.observe(Tell(Fact.DIALING, "with_token", 4_200))
+    metrics.cleared(0.002)
+    metrics.call_lasted(90)
+
+    seen = samples(metrics)
+    assert seen["first_audio_seconds_sum",] == 0.7
+    assert seen["audio_dropped_seconds_total", "unheard_limit"] == 1.5
+    assert seen["handover_seconds_sum",] == 4.2
+    assert seen["dials_total", "with_token"] == 1
+    assert seen["speech_to_clear_seconds_bucket", "0.0025"] == 1
+    assert seen["call_seconds_sum",] == 90
+
+
+def test_a_reason_is_counted_without_its_detail() -> None:
+    metrics = Metrics()
+    metrics.observe(Tell(Fact.MODEL_LOST, "closed_4000:invalid_request_error.missing_model"))
+    metrics.observe(Tell(Fact.MODEL_LOST, "closed_4000:another"))
+
+    assert samples(metrics)["model_failures_total", "closed_4000"] == 2
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_for_a_person_has_its_label(reason: Reason) -> None:
+    metrics = Metrics()
+    metrics.observe(Tell(Fact.ESCALATED, reason.value))
+
+    assert samples(metrics)["escalations_total", reason.value] == 1
+
+
+@pytest.mark.parametrize("status", sorted(DIAL_STATUSES))
+def test_every_outcome_of_a_dial_has_its_label(status: str) -> None:
+    metrics = Metrics()
+    metrics.dial_ended(status)
+    metrics.dial_ended("what Twilio says next year")
+
+    assert samples(metrics)["dials_ended_total", status] == 1
+    assert samples(metrics)["dials_ended_total", "other"] == 1
+
+
+def test_what_belongs_to_no_call_is_counted() -> None:
+    metrics = Metrics()
+    metrics.refused("webhook", "bad_signature")
+    metrics.frames(received=100, lost=2)
+    metrics.throttled()
+    metrics.crm_failed("contact_not_linked", "forbidden")
+    metrics.broke("call")
+
+    seen = samples(metrics)
+    assert seen["refused_total", "bad_signature", "webhook"] == 1
+    assert (seen["caller_frames_total",], seen["caller_frames_lost_total",]) == (100, 2)
+    assert seen["dynamodb_throttles_total",] == 1
+    assert seen["crm_failures_total", "forbidden", "contact_not_linked"] == 1
+    assert seen["errors_total", "call"] == 1
+
+
+def test_contacts_and_tickets_that_are_missing_are_failures_of_the_crm() -> None:
+    metrics = Metrics()
+    metrics.observe(Tell(Fact.CONTACT_MISSING, "timeout"))
+    metrics.observe(Tell(Fact.TICKET_MISSING, "forbidden"))
+
+    seen = samples(metrics)
+    assert seen["crm_failures_total", "timeout", "contact"] == 1
+    assert seen["crm_failures_total", "forbidden", "ticket"] == 1
+
+
+@pytest.mark.parametrize("reason", ["crm_off", "withheld", "no_number"])
+def test_a_crm_that_was_not_asked_has_not_failed(reason: str) -> None:
+    metrics = Metrics()
+    metrics.observe(Tell(Fact.CONTACT_MISSING, reason))
+
+    assert samples(metrics)["crm_skipped_total", reason, "contact"] == 1
+    assert not [name for name, *_ in samples(metrics) if name == "crm_failures_total"]
+
+
+def test_an_unknown_label_of_a_known_set_is_other() -> None:
+    keep = Labels(frozenset({"goodbye"}))
+
+    assert (keep("goodbye"), keep("+61255501234"), keep("")) == ("goodbye", "other", "other")
+
+
+@pytest.mark.parametrize("hostile", ["", "+61255501234", "0123456789", 'a"b', "a b", "ä", "a" * 65, "a\n"])
+def test_what_is_no_short_name_is_other(hostile: str) -> None:
+    assert Labels()(hostile) == "other"
+
+
+def test_names_beyond_the_limit_are_other_and_the_first_ones_stay() -> None:
+    keep = Labels()
+    names = [f"code_{n}" for n in range(LABELS_MAX + 10)]
+
+    assert [keep(name) for name in names] == names[:LABELS_MAX] + ["other"] * 10
+    assert keep("code_0") == "code_0"
+
+
+def test_two_gateways_in_one_process_count_apart() -> None:
+    one, other = Metrics(), Metrics()
+    one.observe(Tell(Fact.CALL_STARTED))
+
+    assert samples(other)["active_calls",] == 0
+
+
+def test_names_follow_the_conventions() -> None:
+    families = list(text_string_to_metric_families(Metrics().render().decode()))
+
+    assert all(family.name.startswith("voice_connect_") and family.documentation for family in families)
+    assert all(family.type in {"counter", "gauge", "histogram"} for family in families)
+    assert all(family.name.endswith("_seconds") for family in families if family.type == "histogram")

@@ -1,0 +1,134 @@
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from voice_openai_connect.call.commands import Tell
+from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.settings import CallIdentity
+from voice_openai_connect.call.transfer import HangUp
+from voice_openai_connect.gateway.app import FrontObserver
+from voice_openai_connect.gateway.ports import CallObserver
+from voice_openai_connect.logs import clear_call, configure_logging
+from voice_openai_connect.metrics import Metrics
+from voice_openai_connect.observers import CallWatch, FrontWatch
+from voice_openai_connect.wire.twilio_webhooks import DialResult
+
+IDENTITY = CallIdentity("CA" + "0" * 32, "conv-1", "ho-1", "+61255501234", "+61255505678")
+
+
+@pytest.fixture
+def lines() -> Iterator[io.BytesIO]:
+    stream = io.BytesIO()
+    clear_call()
+    configure_logging(stream=stream)
+    yield stream
+    clear_call()
+    structlog.reset_defaults()
+
+
+def read(stream: io.BytesIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_fact_goes_into_the_log_and_the_metrics(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    watch: CallObserver = CallWatch(IDENTITY, metrics)
+    watch.stream_started("MZ" + "0" * 32)
+    watch.tell(Tell(Fact.DIALING, "with_token", 4_200))
+
+    (line,) = read(lines)
+    assert (line["message"], line["label"], line["value_ms"]) == ("dialing", "with_token", 4_200)
+    assert (line["call_sid"], line["stream_sid"]) == ("CA" + "0" * 32, "MZ" + "0" * 32)
+    assert b'voice_connect_dials_total{how="with_token"} 1.0' in metrics.render()
+
+
+def test_the_handover_s_id_is_on_the_lines_from_the_decision_on(lines: io.BytesIO) -> None:
+    watch = CallWatch(IDENTITY, Metrics())
+    watch.tell(Tell(Fact.MODEL_READY))
+    watch.tell(Tell(Fact.ESCALATED, "key"))
+    watch.tell(Tell(Fact.HANDOVER_SAVED))
+
+    assert [line.get("handover_id") for line in read(lines)] == [None, "ho-1", "ho-1"]
+
+
+def test_a_call_s_length_is_counted(lines: io.BytesIO) -> None:
+    now, metrics = [10.0], Metrics()
+    watch = CallWatch(IDENTITY, metrics, clock=lambda: now[0])
+    watch.tell(Tell(Fact.CALL_STARTED))
+    now[0] = 75.0
+    watch.tell(Tell(Fact.CALL_ENDED, "goodbye"))
+
+    assert b"voice_connect_call_seconds_sum 65.0" in metrics.render()
+
+
+def test_what_happens_all_the_time_is_counted_and_not_written_down(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    CallWatch(IDENTITY, metrics).tell(Tell(Fact.BARGE_IN))
+
+    assert read(lines) == []
+    assert b"voice_connect_barge_ins_total 1.0" in metrics.render()
+
+
+@pytest.mark.parametrize(
+    ("fact", "level"),
+    [
+        (Tell(Fact.HANDOVER_NOT_SAVED, "timeout"), "warning"),
+        (Tell(Fact.CONTACT_MISSING, "timeout"), "warning"),
+        (Tell(Fact.CONTACT_MISSING, "crm_off"), "info"),
+        (Tell(Fact.TICKET_MISSING, "crm_off"), "info"),
+        (Tell(Fact.CONTACT_MISSING, "withheld"), "info"),
+        (Tell(Fact.CALL_STARTED), "info"),
+    ],
+)
+def test_what_might_need_a_look_is_a_warning(lines: io.BytesIO, fact: Tell, level: str) -> None:
+    CallWatch(IDENTITY, Metrics()).tell(fact)
+
+    assert read(lines)[0]["level"] == level
+
+
+def test_frames_and_clears_are_counted(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    watch: CallObserver = CallWatch(IDENTITY, metrics)
+    watch.cleared(2.0)
+    watch.frames(received=50, lost=3)
+
+    assert b"voice_connect_speech_to_clear_seconds_sum 0.002" in metrics.render()
+    assert b"voice_connect_caller_frames_lost_total 3.0" in metrics.render()
+    assert read(lines)[0]["level"] == "warning"
+
+
+def test_a_failure_is_named_without_its_words(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    CallWatch(IDENTITY, metrics).failed("attach ticket", ValueError("what the caller said"))
+
+    (line,) = read(lines)
+    assert (line["level"], line["what"], line["error"]) == ("error", "attach ticket", "ValueError")
+    assert "caller said" not in str(line)
+    assert b'voice_connect_errors_total{what="attach_ticket"} 1.0' in metrics.render()
+
+
+def test_the_caller_s_number_is_on_no_line(lines: io.BytesIO) -> None:
+    watch = CallWatch(IDENTITY, Metrics())
+    for fact in Fact:
+        watch.tell(Tell(fact))
+
+    assert b"5550" not in lines.getvalue()
+
+
+def test_refusals_and_dials_are_logged_and_counted(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    front: FrontObserver = FrontWatch(metrics)
+    front.refused("webhook", "bad_signature")
+    front.dial_ended(DialResult("CA" + "0" * 32, "busy", None, None), HangUp())
+
+    refused, dial = read(lines)
+    assert (refused["message"], refused["reason"]) == ("refused", "bad_signature")
+    assert (dial["status"], dial["next"]) == ("busy", "HangUp")
+    body, content_type = front.metrics()
+    assert b'voice_connect_refused_total{reason="bad_signature",what="webhook"} 1.0' in body
+    assert b'voice_connect_dials_ended_total{status="busy"} 1.0' in body
+    assert content_type.startswith("text/plain")
