@@ -1,0 +1,208 @@
+"""The composition root: settings in, running parts out. The only place where gateway and integrations meet.
+
+`open_gateway` builds everything and gives it back; `run_gateway` serves it until it is told to stop. Whoever wants
+another model, store or CRM passes it to `open_gateway`; nothing below this file knows the difference.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+
+from voice_openai_connect.call.settings import CallIdentity, CallSettings
+from voice_openai_connect.config import Settings
+from voice_openai_connect.gateway.app import Front, Gateway, build_app
+from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg
+from voice_openai_connect.gateway.server import DrainingServer, server_config
+from voice_openai_connect.gateway.session_manager import SessionManager
+from voice_openai_connect.gateway.stream_handler import Outside
+from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
+from voice_openai_connect.integrations.hubspot_client import HubSpotClient, Pipeline
+from voice_openai_connect.integrations.openai_client import RealtimeLeg
+from voice_openai_connect.logs import configure_logging, get_logger
+from voice_openai_connect.metrics import Metrics
+from voice_openai_connect.observers import CallWatch, FrontWatch
+from voice_openai_connect.own_tools import OwnTool
+from voice_openai_connect.profile import Profile, Profiles
+
+log = get_logger(__name__)
+
+OpenModel = Callable[[CallIdentity], ModelLeg]
+"""Makes the model's side of one call, not yet connected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A gateway that is ready to serve."""
+
+    app: FastAPI
+    gateway: Gateway
+    sessions: SessionManager
+    metrics: Metrics
+
+
+class Counter:
+    """What a call is given when it begins: its profile, and the outside world through its own set of doors."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        profiles: Profiles,
+        tools: Sequence[OwnTool],
+        *,
+        open_model: OpenModel | None,
+        store: HandoverStore,
+        crm: Crm | None,
+        sessions: SessionManager,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._profiles = profiles
+        self._specs = tuple(tool.spec for tool in tools)
+        self._tools = {tool.spec.name: tool for tool in tools}
+        self._open_model = open_model or self._open_realtime
+        self._store = store
+        self._crm = crm
+        self._sessions = sessions
+        self._metrics = metrics
+
+    def profile(self, called: str) -> Profile:
+        """The profile of the number that was called."""
+        return self._profiles.for_number(called)
+
+    def call_settings(self, called: str) -> CallSettings:
+        """How the call is to be run."""
+        return self.profile(called).call_settings(self._settings, self._specs)
+
+    def outside(self, identity: CallIdentity) -> Outside:
+        """What this call may reach."""
+        return Outside(
+            open_model=lambda: self._open_model(identity),
+            store=self._store,
+            crm=self._crm,
+            remember_step=self._sessions.remember_step,
+            tools=self._tools,
+        )
+
+    def observer(self, identity: CallIdentity) -> CallWatch:
+        """Where this call's facts go."""
+        return CallWatch(identity, self._metrics)
+
+    def _open_realtime(self, identity: CallIdentity) -> ModelLeg:
+        settings = self._settings
+        return RealtimeLeg(
+            self.profile(identity.called_phone).model_settings(settings, self._specs),
+            api_key=settings.openai_api_key.get_secret_value(),
+            base_url=settings.openai_base_url,
+            safety_identifier=_pseudonym(identity.caller_phone, settings),
+        )
+
+
+def _pseudonym(caller_phone: str, settings: Settings) -> str:
+    """A stable name for a caller that OpenAI cannot turn back into a number."""
+    if not caller_phone:
+        return ""
+    key = settings.twilio_auth_token.get_secret_value().encode()
+    return hashlib.blake2b(caller_phone.encode(), key=key[:64], digest_size=16).hexdigest()
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings,
+    profiles: Profiles,
+    tools: Sequence[OwnTool] = (),
+    *,
+    open_model: OpenModel | None = None,
+) -> AsyncGenerator[Parts, None]:
+    """Everything a process needs to answer calls; closed again when the block is left."""
+    metrics = Metrics()
+    watch = FrontWatch(metrics)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(_store(settings, metrics))
+        crm = await stack.enter_async_context(found) if (found := _crm(settings, metrics)) else None
+        sessions = SessionManager(store, max_calls=settings.max_calls, on_failure=watch.failed)
+        counter = Counter(
+            settings,
+            profiles,
+            tools,
+            open_model=open_model,
+            store=store,
+            crm=crm,
+            sessions=sessions,
+            metrics=metrics,
+        )
+        gateway = Gateway(_front(settings), counter, sessions, watch)
+        yield Parts(build_app(gateway, watch), gateway, sessions, metrics)
+
+
+def _front(settings: Settings) -> Front:
+    live = (settings.twilio_auth_token, settings.twilio_auth_token_secondary)
+    return Front(
+        public_base_url=settings.public_base_url,
+        stream_base_url=settings.stream_base_url,
+        account_sid=settings.twilio_account_sid,
+        secrets=tuple(secret.get_secret_value() for secret in live if secret),
+        person_number=settings.connect_phone_number,
+        console_token=settings.console_token.get_secret_value() if settings.console_token else "",
+    )
+
+
+def _store(settings: Settings, metrics: Metrics) -> DynamoRepository:
+    key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
+    return DynamoRepository(
+        settings.dynamodb_table_name,
+        region=settings.aws_region,
+        endpoint_url=settings.aws_endpoint_url_dynamodb or None,
+        access_key_id=key.get_secret_value() if key else "",
+        secret_access_key=secret.get_secret_value() if secret else "",
+        on_throttle=metrics.throttled,
+    )
+
+
+def _crm(settings: Settings, metrics: Metrics) -> HubSpotClient | None:
+    token = settings.hubspot_access_token
+    if token is None:
+        return None
+    return HubSpotClient(
+        token.get_secret_value,
+        base_url=settings.hubspot_api_base_url,
+        pipeline=Pipeline(settings.hubspot_pipeline, settings.hubspot_pipeline_stage),
+        portal_id=settings.hubspot_portal_id,
+        ui_domain=settings.hubspot_ui_domain,
+        on_trouble=lambda reason: metrics.crm_failed("detail", reason),
+    )
+
+
+def run_gateway(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool] = ()) -> int:
+    """Serve until told to stop; the process's exit status."""
+    configure_logging(settings.log_level, full_numbers=settings.log_full_numbers, secrets=settings.secrets())
+    _say_what_is_unusual(settings)
+    _run(_serve(settings, profiles, tools))
+    return 0
+
+
+def _say_what_is_unusual(settings: Settings) -> None:
+    for warning in settings.warnings(datetime.now(UTC).date()):
+        log.warning("setting_needs_attention", detail=warning)
+    if settings.hubspot_access_token is None:
+        log.warning("crm_off", detail="HUBSPOT_ACCESS_TOKEN is not set: calls are handed over without a ticket")
+
+
+async def _serve(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool]) -> None:
+    async with open_gateway(settings, profiles, tools) as parts:
+        server = DrainingServer(server_config(parts.app, host=settings.host, port=settings.port), parts.sessions.drain)
+        log.info("serving", host=settings.host, port=settings.port, public=settings.public_base_url)
+        await server.serve()
+
+
+def _run(main: Coroutine[object, object, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:  # not on every platform
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
