@@ -28,6 +28,7 @@ from voice_openai_connect.simulator.sound import (
     frame_levels,
     resample,
     silence,
+    tone,
     ulaw_decode,
     ulaw_encode,
 )
