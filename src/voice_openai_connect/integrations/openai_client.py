@@ -196,8 +196,9 @@ class RealtimeLeg:
         return tuple(heard for event in events for heard in self._transcoder.from_model(event))
 
     def _written(self, command: ModelCommand) -> str:
-        if isinstance(command, commands.SendCallerAudio) and self._transcoder is not None:
-            return encode(commands.SendCallerAudio(self._transcoder.to_model(command.payload)))
+        if isinstance(command, commands.SendCallerAudio):
+            payload = self._transcoder.to_model(command.payload) if self._transcoder else command.payload
+            return encode(commands.SendCallerAudio(payload))
         if isinstance(command, commands.ConfigureModel):
             return session_update(self._settings)
         self._requests += 1

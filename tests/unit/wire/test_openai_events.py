@@ -257,7 +257,13 @@ class TestTools:
         assert told == ()
 
     def test_a_finished_message_is_no_call(self) -> None:
-        item = {"id": "item_1", "type": "message", "role": "assistant", "status": "completed", "content": [{}]}
+        item = {
+            "id": "item_1",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_audio"}],
+        }
         assert read("response.output_item.done", response_id="resp_1", output_index=0, item=item) == ()
 
     @pytest.mark.parametrize("missing", ["id", "call_id", "name", "arguments"])
