@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.config import Settings
@@ -20,7 +21,7 @@ from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg
 from voice_openai_connect.gateway.server import DrainingServer, server_config
 from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import Outside
-from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
+from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
 from voice_openai_connect.integrations.hubspot_client import HubSpotClient, Pipeline
 from voice_openai_connect.integrations.openai_client import RealtimeLeg
 from voice_openai_connect.logs import configure_logging, get_logger
@@ -147,20 +148,26 @@ def _front(settings: Settings) -> Front:
         account_sid=settings.twilio_account_sid,
         secrets=tuple(secret.get_secret_value() for secret in live if secret),
         person_number=settings.connect_phone_number,
-        console_token=settings.console_token.get_secret_value() if settings.console_token else "",
+        console_token=_plain(settings.console_token) or "",
     )
 
 
 def _store(settings: Settings, metrics: Metrics) -> DynamoRepository:
-    key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
     return DynamoRepository(
         settings.dynamodb_table_name,
         region=settings.aws_region,
         endpoint_url=settings.aws_endpoint_url_dynamodb or None,
-        access_key_id=key.get_secret_value() if key else "",
-        secret_access_key=secret.get_secret_value() if secret else "",
+        key=AwsKey(
+            _plain(settings.aws_access_key_id),
+            _plain(settings.aws_secret_access_key),
+            _plain(settings.aws_session_token),
+        ),
         on_throttle=metrics.throttled,
     )
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
 
 
 def _crm(settings: Settings, metrics: Metrics) -> HubSpotClient | None:

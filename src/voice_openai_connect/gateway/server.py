@@ -21,6 +21,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
+        self._listening = asyncio.Event()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn on SIGINT and SIGTERM, outside the event loop's own flow."""
@@ -36,6 +37,20 @@ class DrainingServer(uvicorn.Server):
     async def _drain_then_stop(self) -> None:
         await self._drain()
         self.should_exit = True
+
+    async def serve_within(self) -> None:
+        """Serve on a loop that belongs to somebody else: signals are theirs. Ended by `should_exit`."""
+        self._loop = asyncio.get_running_loop()
+        await self._serve()
+
+    async def until_started(self) -> None:
+        """Return when connections are accepted."""
+        await self._listening.wait()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn to begin listening."""
+        await super().startup(sockets)
+        self._listening.set()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until stopped."""
@@ -58,6 +73,8 @@ def server_config(app: Callable[..., object], *, host: str, port: int) -> uvicor
         server_header=False,
         access_log=False,
         log_config=None,
+        # Its INFO lines hold the path of every media socket, and with it a ticket.
+        log_level="warning",
         lifespan="on",
         timeout_graceful_shutdown=int(limits.SOCKET_CLOSE_S) + 4,
     )

@@ -1,0 +1,181 @@
+"""The whole town, ready for calls: DynamoDB, a CRM, a model, a contact centre, a carrier, and the gateway among them.
+
+    async with open_town(SimulatedModel.scripted(["Hello, how can I help?"])) as town:
+        call = await town.carrier.place_call(Caller([Listen(), Press("0"), WaitForPerson()]), from_=CALLER)
+        contact = await town.center.until_connected()
+
+The gateway is told where everything is by the same settings that a company writes into its `.env`. It runs as a
+process of its own (`voice-connect serve`) or, for tests that want to look inside, within this one.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from voice_openai_connect.build import Parts, open_gateway
+from voice_openai_connect.config import load_settings
+from voice_openai_connect.gateway.server import DrainingServer, server_config
+from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
+from voice_openai_connect.integrations.hubspot_client import HubSpotClient
+from voice_openai_connect.own_tools import OwnTool
+from voice_openai_connect.profile import load_profiles
+from voice_openai_connect.simulator.carrier import SimulatedCarrier, silent_speech
+from voice_openai_connect.simulator.carrier_call import Account, Habits
+from voice_openai_connect.simulator.contact_center import ContactCenter
+from voice_openai_connect.simulator.crm import SimulatedCrm
+from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.gateway_process import GatewayProcess, LogLine, free_port
+from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
+from voice_openai_connect.simulator.model import SimulatedModel
+from voice_openai_connect.simulator.timeline import Timeline
+
+CALLER: Final = "+61491570006"
+GATEWAY_NUMBER: Final = "+61255501234"
+CONNECT_NUMBER: Final = "+61255505678"
+"""Numbers that the Australian regulator keeps for fiction."""
+TABLE: Final = "handovers"
+ACCOUNT_SID: Final = "AC" + "5" * 32
+AUTH_TOKEN: Final = "simulated-auth-token-of-the-account"  # noqa: S105 - of a simulated account
+
+
+@dataclass(frozen=True, slots=True)
+class Voices:
+    """Who speaks how, µ-law out. Silence of about the right length where nobody does."""
+
+    announcer: Callable[[str, str], bytes] = silent_speech
+    """`(text, language)`: what the carrier says for `<Say>`."""
+    center: Callable[[str], bytes] | None = None
+    """The contact centre's prompts and its agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is unusual about a town. `settings` are set over the usual ones; None takes one away."""
+
+    settings: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    crm: bool = True
+    habits: Habits | None = None
+    center: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tools: tuple[OwnTool, ...] = ()
+    own_process: bool = False
+    on_log_line: Callable[[LogLine], None] = lambda _: None
+    """Each line of the gateway's log; only in a process of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Town:
+    """Everything in it. `gateway` is there in a process of its own, `parts` when it runs within this one."""
+
+    carrier: SimulatedCarrier
+    model: SimulatedModel
+    center: ContactCenter
+    crm: SimulatedCrm
+    dynamo: SimulatedDynamo
+    timeline: Timeline
+    settings: Mapping[str, str]
+    gateway: GatewayProcess | None
+    parts: Parts | None
+
+    def table(self) -> DynamoRepository:
+        """The handover table, to be entered with `async with`."""
+        return _repository(self.dynamo)
+
+
+@asynccontextmanager
+async def open_town(
+    model: SimulatedModel,
+    plan: Plan = Plan(),
+    *,
+    timeline: Timeline | None = None,
+    voices: Voices = Voices(),
+) -> AsyncGenerator[Town, None]:
+    """Build the town around `model`, which is entered here; take it down again at the end."""
+    timeline = timeline or Timeline()
+    async with AsyncExitStack() as stack:
+        dynamo, crm = SimulatedDynamo(), SimulatedCrm()
+        for part in (dynamo, crm, model):
+            await stack.enter_async_context(part)
+        runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE)
+        await asyncio.gather(stack.enter_async_context(runtime), _set_up_table(dynamo), _set_up_crm(crm))
+        center = ContactCenter(runtime.invoke, timeline=timeline, say=voices.center, **plan.center)
+        port = free_port()
+        settings = _settings(plan, port, dynamo=dynamo, crm=crm, model=model)
+        gateway = GatewayProcess(settings, port, plan.on_log_line) if plan.own_process else None
+        parts = await stack.enter_async_context(_within(settings, plan.tools, port)) if gateway is None else None
+        if gateway is not None:
+            await stack.enter_async_context(gateway)
+        carrier = await stack.enter_async_context(
+            SimulatedCarrier(
+                settings["PUBLIC_HOST"],
+                Account(ACCOUNT_SID, AUTH_TOKEN, GATEWAY_NUMBER),
+                directory={CONNECT_NUMBER: center},
+                speak=voices.announcer,
+                habits=plan.habits,
+                timeline=timeline,
+            )
+        )
+        yield Town(carrier, model, center, crm, dynamo, timeline, settings, gateway, parts)
+
+
+def _settings(
+    plan: Plan, port: int, *, dynamo: SimulatedDynamo, crm: SimulatedCrm, model: SimulatedModel
+) -> dict[str, str]:
+    """What a company would write into its `.env`, pointed at the town."""
+    usual: dict[str, str | None] = {
+        "PUBLIC_HOST": f"http://127.0.0.1:{port}",
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+        "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
+        "TWILIO_PHONE_NUMBER": GATEWAY_NUMBER,
+        "OPENAI_API_KEY": model.api_key,
+        "OPENAI_BASE_URL": model.base_url,
+        "AWS_REGION": dynamo.region,
+        "AWS_ACCESS_KEY_ID": dynamo.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": dynamo.secret_access_key,
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamo.endpoint_url,
+        "DYNAMODB_TABLE_NAME": TABLE,
+        "CONNECT_PHONE_NUMBER": CONNECT_NUMBER,
+        "HUBSPOT_ACCESS_TOKEN": crm.token if plan.crm else None,
+        "HUBSPOT_API_BASE_URL": crm.base_url,
+    }
+    return {name: value for name, value in {**usual, **plan.settings}.items() if value is not None}
+
+
+def _repository(dynamo: SimulatedDynamo) -> DynamoRepository:
+    return DynamoRepository(
+        TABLE,
+        region=dynamo.region,
+        endpoint_url=dynamo.endpoint_url,
+        key=AwsKey(dynamo.access_key_id, dynamo.secret_access_key),
+    )
+
+
+async def _set_up_table(dynamo: SimulatedDynamo) -> None:
+    """`voice-connect setup table`."""
+    async with _repository(dynamo) as table:
+        await table.setup_table()
+
+
+async def _set_up_crm(crm: SimulatedCrm) -> None:
+    """`voice-connect setup hubspot`."""
+    async with HubSpotClient(lambda: crm.token, base_url=crm.base_url) as client:
+        await client.setup()
+
+
+@asynccontextmanager
+async def _within(settings: Mapping[str, str], tools: tuple[OwnTool, ...], port: int) -> AsyncGenerator[Parts, None]:
+    """The gateway on this process's own loop, over real sockets all the same."""
+    loaded = load_settings(settings, None)
+    profiles = load_profiles(loaded.agent_profile)
+    async with open_gateway(loaded, profiles, tools) as parts:
+        server = DrainingServer(server_config(parts.app, host="127.0.0.1", port=port), parts.sessions.drain)
+        task = asyncio.create_task(server.serve_within(), name="gateway server")
+        try:
+            await server.until_started()
+            yield parts
+        finally:
+            server.should_exit = True
+            await task
