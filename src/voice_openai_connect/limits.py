@@ -168,3 +168,10 @@ STEP_STORE_MS: Final = 700
 """Telling the other instances what is next; the caller hears nothing meanwhile, and this instance knows anyway."""
 STEPS_KEPT: Final = 10_000
 SOCKET_CLOSE_S: Final = 1.0
+
+# --- The doctor, in seconds
+DOCTOR_S: Final = 20
+"""One check, all its requests and tries included: somebody is waiting at a terminal."""
+DOCTOR_HTTP_S: Final = 8.0
+MODELS_BODY_BYTES: Final = 4_194_304
+"""OpenAI's list of models is some hundred kilobytes."""
