@@ -1,7 +1,10 @@
 """What a check found out: one line for a person to read, and to act on."""
 
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import zip_longest
+from typing import Final, Literal
 
 State = Literal["ok", "warning", "wrong"]
 
@@ -36,3 +39,25 @@ def warning(subject: str, detail: str, remedy: str) -> Finding:
 def wrong(subject: str, detail: str, remedy: str) -> Finding:
     """Calls suffer from this now."""
     return Finding(subject, "wrong", detail, remedy)
+
+
+_GAP: Final = "  "
+_NARROWEST: Final = 20
+
+
+def table(findings: Sequence[Finding], *, width: int = 120) -> str:
+    """The findings as a table for a terminal `width` characters wide: check, state, what was seen, how to mend it."""
+    heading = ("check", "state", "what was seen", "how to mend it")
+    rows = [heading, *((each.subject, each.state, each.detail, each.remedy) for each in findings)]
+    subject = max(len(row[0]) for row in rows)
+    state = max(len(row[1]) for row in rows)
+    left = max(width - subject - state - 3 * len(_GAP), 2 * _NARROWEST)
+    widths = (subject, state, left // 2, left - left // 2)
+    return "\n".join(line for row in rows for line in _lines(row, widths))
+
+
+def _lines(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """One row, each cell broken into lines where it is too long."""
+    cells = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+    for parts in zip_longest(*cells, fillvalue=""):
+        yield _GAP.join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()

@@ -123,9 +123,11 @@ def test_refusals_and_dials_are_logged_and_counted(lines: io.BytesIO) -> None:
     metrics = Metrics()
     front: FrontObserver = FrontWatch(metrics)
     front.refused("webhook", "bad_signature")
+    FrontWatch(metrics).failed("remember step", ValueError("what the caller said"))
     front.dial_ended(DialResult("CA" + "0" * 32, "busy", None, None), HangUp())
 
-    refused, dial = read(lines)
+    refused, broken, dial = read(lines)
+    assert (broken["level"], broken["what"], broken["error"]) == ("error", "remember step", "ValueError")
     assert (refused["message"], refused["reason"]) == ("refused", "bad_signature")
     assert (dial["status"], dial["next"]) == ("busy", "HangUp")
     body, content_type = front.metrics()
