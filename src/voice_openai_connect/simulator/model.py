@@ -42,7 +42,8 @@ _REFUSED: Final[dict[str, str]] = {
 class SimulatedModel:
     """The service. Use as an async context manager; may be told to go away and come back on the same port.
 
-    `mind` makes a mind for each session. `faults` may be changed while it runs.
+    `mind` makes a mind for each session. `faults` may be changed while it runs. `on_event` is told of every event that
+    is sent.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class SimulatedModel:
         session_s: float = 3_600,
         hurry: float = 1.0,
         remember: bool = True,
+        on_event: Callable[[str, Json], None] = lambda _kind, _fields: None,
     ) -> None:
         self.api_key = api_key
         self.faults = Faults()
@@ -67,6 +69,7 @@ class SimulatedModel:
         self._session_s = session_s
         self._hurry = hurry
         self._remember = remember
+        self._on_event = on_event
         self._server: Server | None = None
         self._port = 0
         self._handed_out = 0
@@ -196,6 +199,7 @@ class SimulatedModel:
                 session_s=self._session_s,
                 hurry=self._hurry,
                 remember=self._remember,
+                on_event=self._on_event,
             ),
         )
         if refusal := _unwelcome(connection.request, model):

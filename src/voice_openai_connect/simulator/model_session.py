@@ -78,6 +78,8 @@ class SessionPlan:
     """How much faster than life the idle time-out runs."""
     remember: bool = True
     """Whether events and audio are kept for a test to look at."""
+    on_event: Callable[[str, Json], None] = lambda _kind, _fields: None
+    """Told of every event that the service sends."""
 
 
 class ModelSession:
@@ -143,6 +145,7 @@ class ModelSession:
     def emit(self, kind: str, **fields: Any) -> None:
         """Send a server event."""
         self.wire.emit(kind, **fields)
+        self.plan.on_event(kind, fields)
 
     # --- What tests look at and do ----------------------------------------------------------------------------------
 
