@@ -101,6 +101,11 @@ def _shapes() -> dict[str, TypeAdapter[BaseModel]]:
     return {get_args(model.model_fields["type"].annotation)[0]: TypeAdapter(model) for model in get_args(union)}
 
 
+def load() -> None:
+    """Read the official types now (some 3 s) and not when the first event comes. Blocks."""
+    _shapes()
+
+
 def read_event(message: str | bytes) -> Json:
     """One client event, of a known shape and with no unknown parameter. Raises `RefusedError`."""
     event = _parse(message)
@@ -192,9 +197,12 @@ def _refusal(error: ValidationError) -> RefusedError:
 # --- Rules ----------------------------------------------------------------------------------------------------
 
 
-def check_session(session: Json, *, model: str, current_voice: Any, has_spoken: bool) -> None:
-    """Refuse a `session.update` that the service would refuse. `has_spoken`: audio has been heard already."""
-    _check_common(session, "session", model)
+def check_session(session: Json, *, model: str, tools: Sequence[Json], current_voice: Any, has_spoken: bool) -> None:
+    """Refuse a `session.update` that the service would refuse.
+
+    `tools` and `current_voice` are what the session has; `has_spoken`: the voice has been heard already.
+    """
+    _check_common(session, "session", model, tools)
     for path in BOUNDS:
         _check_bounds(session, path)
     _check_format(dig(session, "audio.input.format"), "session.audio.input.format")

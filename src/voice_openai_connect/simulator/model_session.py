@@ -210,8 +210,13 @@ class ModelSession:
             faults.refuse_updates -= 1
             raise RefusedError("Invalid session configuration.", "invalid_value", "session")
         has_spoken = self._has_spoken or (self.active is not None and self.active.audio_ms > 0)
-        voice = self.config["audio"]["output"]["voice"]
-        check_session(event["session"], model=self.plan.model, current_voice=voice, has_spoken=has_spoken)
+        check_session(
+            event["session"],
+            model=self.plan.model,
+            tools=self.config["tools"],
+            current_voice=self.config["audio"]["output"]["voice"],
+            has_spoken=has_spoken,
+        )
         if faults.ignore_updates:
             return
         self.config = _updated(self.config, event["session"])
