@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from voice_openai_connect.simulator import model_protocol
 from voice_openai_connect.simulator.model_mind import Mind, Reply, ScriptedMind
 from voice_openai_connect.simulator.model_protocol import MODELS, TRANSCRIBERS, Json, RefusedError
 from voice_openai_connect.simulator.model_response import AT_ONCE, LIFELIKE, Delivery
@@ -106,6 +107,7 @@ class SimulatedModel:
         return f"http://127.0.0.1:{self._port}/v1"
 
     async def __aenter__(self) -> Self:
+        await asyncio.to_thread(model_protocol.load)
         if isinstance(self.senses, LiveSenses):
             await self.senses.load()
         await self.come_back()

@@ -10,7 +10,7 @@ process of its own (`voice-connect serve`) or, for tests that want to look insid
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -95,17 +95,19 @@ async def open_town(
     timeline = timeline or Timeline()
     async with AsyncExitStack() as stack:
         dynamo, crm = SimulatedDynamo(), SimulatedCrm()
-        for part in (dynamo, crm, model):
-            await stack.enter_async_context(part)
-        runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE)
-        await asyncio.gather(stack.enter_async_context(runtime), _set_up_table(dynamo), _set_up_crm(crm))
-        center = ContactCenter(runtime.invoke, timeline=timeline, say=voices.center, **plan.center)
+        await asyncio.gather(*(stack.enter_async_context(part) for part in (dynamo, crm, model)))
         port = free_port()
         settings = _settings(plan, port, dynamo=dynamo, crm=crm, model=model)
+        runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE)
         gateway = GatewayProcess(settings, port, plan.on_log_line) if plan.own_process else None
+        await asyncio.gather(
+            stack.enter_async_context(runtime),
+            _set_up_table(dynamo),
+            _set_up_crm(crm),
+            stack.enter_async_context(gateway or nullcontext()),
+        )
         parts = await stack.enter_async_context(_within(settings, plan.tools, port)) if gateway is None else None
-        if gateway is not None:
-            await stack.enter_async_context(gateway)
+        center = ContactCenter(runtime.invoke, timeline=timeline, say=voices.center, **plan.center)
         carrier = await stack.enter_async_context(
             SimulatedCarrier(
                 settings["PUBLIC_HOST"],

@@ -1,0 +1,101 @@
+"""`voice-connect demo`: one whole call, told live in the terminal, with no account anywhere.
+
+The gateway runs as it does for a company: `voice-connect serve` in a process of its own, configured by environment
+variables alone. Around it are the town's services, on loopback. The caller's words reach the agent's screen by
+speech alone: spoken, recognised, summarised, ticketed, stored under a token, the token decoded from tones.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from voice_openai_connect.simulator.caller import Caller
+from voice_openai_connect.simulator.carrier_call import CarriedCall
+from voice_openai_connect.simulator.model import SimulatedModel
+from voice_openai_connect.simulator.model_senses import LiveSenses
+from voice_openai_connect.simulator.narrator import Narrator
+from voice_openai_connect.simulator.scenarios import SCENARIOS, Scenario
+from voice_openai_connect.simulator.speech import SpeechUnavailableError, Voice
+from voice_openai_connect.simulator.timeline import Timeline
+from voice_openai_connect.simulator.town import CALLER, Plan, Town, Voices, open_town
+
+DEFAULT_SCENARIO: Final = "escalation"
+CALL_S: Final = 150.0
+CALLER_PITCH: Final = 1.18
+CENTER_PITCH: Final = 0.88
+_SAMPLE: Final = re.compile(r"^(voice_connect_\w+)(?:\{[^}]*\})? ([0-9.e+-]+)$", re.MULTILINE)
+
+
+def run_demo(scenario: str = DEFAULT_SCENARIO, out: Path = Path("out")) -> int:
+    """Play a scenario. 0 if the agent received the right context (or none was needed, and the call said goodbye)."""
+    if scenario not in SCENARIOS:
+        print(f"There is no scenario {scenario!r}. There are: {', '.join(SCENARIOS)}")
+        return 2
+    try:
+        return asyncio.run(_play(SCENARIOS[scenario], out / f"{scenario}-{datetime.now(UTC):%Y%m%d-%H%M%S}.wav"))
+    except SpeechUnavailableError as error:
+        print(error)
+        return 2
+
+
+async def _play(scenario: Scenario, wav: Path) -> int:
+    print(
+        f"\n{scenario.title}\nBuilding the town (speech models, DynamoDB, CRM, contact centre, the gateway) …\n",
+        flush=True,
+    )
+    timeline = Timeline()
+    narrator = Narrator(timeline)
+    voice, lower = Voice(pitch=CALLER_PITCH), Voice(pitch=CENTER_PITCH)
+    senses = LiveSenses()
+    model = SimulatedModel.live(senses, on_event=narrator.model_event)
+    caller = Caller(scenario.script, voice.say, timeline=timeline, noise=True)
+    plan = Plan(own_process=True, on_log_line=narrator.gateway_line, settings={"LOG_LEVEL": "DEBUG"})
+    voices = Voices(announcer=lambda text, _: senses.voice.say(text), center=lower.say)
+    preparing = asyncio.create_task(caller.prepare(), name="caller rehearses")
+    async with open_town(model, plan, timeline=timeline, voices=voices) as town:
+        await preparing
+        await scenario.happens(town.crm)
+        call = await town.carrier.place_call(caller, from_=CALLER)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(call.ended), CALL_S)
+        assert town.gateway is not None  # noqa: S101 - asked for above
+        figures = _figures(await town.gateway.metrics())
+        return _report(scenario, town, call, figures, wav)
+
+
+def _report(scenario: Scenario, town: Town, call: CarriedCall, figures: Mapping[str, float], wav: Path) -> int:
+    for contact in town.center.contacts:
+        print(f"\n{town.center.screen(contact)}")
+    for ticket in town.crm.tickets.values():
+        print(f"\nIn the CRM: ticket {ticket.id}, “{ticket.properties['subject']}”")
+    wav.parent.mkdir(parents=True, exist_ok=True)
+    call.recording.save(wav)
+    print(f"\nThe whole call, left the caller, right what the caller heard: {wav}")
+    for name, text in _FIGURES.items():
+        if figures.get(f"{name}_count"):
+            mean = figures[f"{name}_sum"] / figures[f"{name}_count"]
+            print(f"{text}: {mean * 1_000:.1f} ms on average of {figures[f'{name}_count']:.0f}")
+    complaints = [*scenario.verdict(town, call), *(str(alert) for alert in call.violations)]
+    for complaint in complaints:
+        print(f"WRONG: {complaint}")
+    print("\nAll is as it should be." if not complaints else "\nThis call did not go as it should have.")
+    return 1 if complaints else 0
+
+
+_FIGURES: Final[Mapping[str, str]] = {
+    "voice_connect_first_audio_seconds": "From the caller's last word to the first sound of the answer",
+    "voice_connect_speech_to_clear_seconds": "From the news that the caller speaks to silence on its way",
+    "voice_connect_handover_seconds": "From the decision for a person to the dial, the spoken sentence included",
+}
+
+
+def _figures(exposition: str) -> dict[str, float]:
+    """The samples of the gateway's own metrics, labels added up."""
+    totals: dict[str, float] = {}
+    for name, value in _SAMPLE.findall(exposition):
+        totals[name] = totals.get(name, 0.0) + float(value)
+    return totals

@@ -1,0 +1,87 @@
+"""Tells a call while it happens: who says what, what the gateway did, how long it took."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TextIO
+
+from voice_openai_connect.simulator.gateway_process import LogLine
+from voice_openai_connect.simulator.model_protocol import Json
+from voice_openai_connect.simulator.timeline import Entry, Timeline
+
+_COLOURS: Final[Mapping[str, str]] = {
+    "caller": "36",
+    "assistant": "32",
+    "gateway": "33",
+    "carrier": "90",
+    "connect": "35",
+    "model": "90",
+}
+_GATEWAY_SAYS: Final[Mapping[str, str]] = {
+    "call_started": "the call is on the line",
+    "model_ready": "the model has confirmed µ-law both ways",
+    "first_audio": "first sound of the answer {value_ms} ms after the caller's last",
+    "barge_in": "the caller speaks: playback cleared, the model told what was heard",
+    "escalated": "a person is needed ({label})",
+    "summary_fell_back": "summary made from the turns ({label})",
+    "contact_found": "contact found in the CRM",
+    "contact_missing": "no contact ({label})",
+    "ticket_opened": "ticket opened ({label})",
+    "ticket_missing": "no ticket ({label})",
+    "handover_saved": "record stored under a new token",
+    "handover_not_saved": "record not stored ({label})",
+    "dialing": "sentence heard to its end, {label}; {value_ms} ms after the decision",
+    "call_ended": "the assistant's part is over ({label})",
+    "dial_ended": "dial ended: {status}, then {next}",
+    "model_lost": "the model is lost ({label})",
+}
+
+
+@dataclass
+class Narrator:
+    """Prints the timeline's entries as they are written, and writes the gateway's and the model's into it."""
+
+    timeline: Timeline
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+
+    def __post_init__(self) -> None:
+        self._colour = self.out.isatty() and "NO_COLOR" not in os.environ
+        self.timeline.listen(self._print)
+
+    def gateway_line(self, line: LogLine) -> None:
+        """One line of the gateway's log."""
+        if told := _GATEWAY_SAYS.get(str(line.get("message"))):
+            self.timeline.note("gateway", told.format_map(_Blank(line)))
+        elif line.get("level") in {"warning", "error"}:
+            self.timeline.note("gateway", f"logs {line.get('message')}", **_short(line))
+
+    def model_event(self, kind: str, fields: Json) -> None:
+        """One event that the model sent."""
+        if kind == "conversation.item.input_audio_transcription.completed":
+            self.timeline.note("model", "hears", text=fields["transcript"])
+        elif kind == "response.output_audio_transcript.done":
+            self.timeline.note("assistant", "says", text=fields["transcript"])
+
+    def _print(self, entry: Entry) -> None:
+        text = entry.details.get("text")
+        what = f"“{text}”" if text and entry.what in {"says", "hears"} else entry.what
+        if entry.what == "hears":
+            what = f"hears {what}"
+        rest = {k: v for k, v in entry.details.items() if k != "text" or what == entry.what}
+        details = "  ".join(f"{name}={value}" for name, value in rest.items())
+        line = f"{entry.at_ms / 1000:7.2f} s  {entry.who:<10} {what}{'   ' + details if details else ''}"
+        colour = _COLOURS.get(entry.who)
+        print(f"\x1b[{colour}m{line}\x1b[0m" if self._colour and colour else line, file=self.out, flush=True)
+
+
+class _Blank(dict[str, Any]):
+    """A line's facts; what it does not say is left blank."""
+
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def _short(line: LogLine) -> dict[str, object]:
+    """What is worth reading beside a warning's message."""
+    return {key: line[key] for key in ("what", "reason", "label", "error", "detail", "code") if key in line}
