@@ -5,10 +5,12 @@ one retry and only when no connection could be made; a URL's fragment (`#rc=2&rp
 """
 
 import asyncio
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final, Protocol, cast
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
@@ -21,6 +23,12 @@ READ_MS: Final = 15_000
 TOTAL_MS: Final = 15_000
 RETRIES: Final = 1
 RETRY_ON: Final = frozenset({"ct"})
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The system's certificates, read once: that takes longer than a whole webhook on loopback."""
+    return ssl.create_default_context()
 
 
 class _Validator(Protocol):
@@ -125,7 +133,9 @@ class Webhooks:
         self._routes = routes
         # No connection is kept: one that a restarting gateway has closed would look like a lost answer.
         one_request_each = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
-        self._client = httpx2.AsyncClient(trust_env=False, follow_redirects=False, limits=one_request_each)
+        self._client = httpx2.AsyncClient(
+            trust_env=False, follow_redirects=False, limits=one_request_each, verify=_trusted()
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""
