@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
@@ -70,6 +70,15 @@ _DENIED: Final = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class AwsKey:
+    """Credentials given by hand. What is None comes from the ordinary AWS chain."""
+
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
 class StoreError(Exception):
     """The table could not do what was asked.
 
@@ -85,7 +94,7 @@ class StoreError(Exception):
 class DynamoRepository:
     """The handover table, through one client for the life of the process: `async with DynamoRepository(...)`.
 
-    Credentials come from the ordinary AWS chain unless a key is given. `endpoint_url` points elsewhere than AWS.
+    Credentials come from the ordinary AWS chain unless a `key` is given. `endpoint_url` points elsewhere than AWS.
     `clock` gives seconds since the epoch; `draw` a number below 10**10, for a new token. `on_throttle` is called
     for every answer in which DynamoDB asked us to slow down, the ones that a retry made good included.
     """
@@ -96,8 +105,7 @@ class DynamoRepository:
         *,
         region: str | None = None,
         endpoint_url: str | None = None,
-        access_key_id: str = "",
-        secret_access_key: str = "",
+        key: AwsKey | None = None,
         clock: Callable[[], float] = time.time,
         draw: Callable[[], int] = lambda: secrets.randbelow(_TOKENS),
         on_throttle: Callable[[], None] = lambda: None,
@@ -105,7 +113,7 @@ class DynamoRepository:
         self._table = table_name
         self._region = region
         self._endpoint_url = endpoint_url
-        self._key = (access_key_id, secret_access_key)
+        self._key = key or AwsKey()
         self._clock = clock
         self._draw = draw
         self._on_throttle = on_throttle
@@ -114,14 +122,14 @@ class DynamoRepository:
         self._client: DynamoDBClient | None = None
 
     async def __aenter__(self) -> Self:
-        access, secret = self._key
         session = cast("Any", get_session())  # its stubs know the service by name, and 400 others as unknown
         client: ClientCreatorContext[DynamoDBClient] = session.create_client(
             "dynamodb",
             region_name=self._region,
             endpoint_url=self._endpoint_url,
-            aws_access_key_id=access or None,
-            aws_secret_access_key=secret or None,
+            aws_access_key_id=self._key.access_key_id,
+            aws_secret_access_key=self._key.secret_access_key,
+            aws_session_token=self._key.session_token,
             config=AioConfig(
                 connect_timeout=limits.DYNAMODB_CONNECT_S,
                 read_timeout=limits.DYNAMODB_READ_S,
@@ -324,6 +332,6 @@ def _read_step(text: str) -> NextStep | None:
     """The step, or None if an older or newer version wrote something that is not understood here."""
     try:
         fields = msgspec.json.decode(text, type=dict[str, Any])
-        return msgspec.convert(fields, _STEPS[fields.pop("step", "")])
+        return msgspec.convert(fields, _STEPS[str(fields.pop("step", ""))])
     except (msgspec.MsgspecError, KeyError):
         return None

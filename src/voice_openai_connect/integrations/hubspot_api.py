@@ -92,12 +92,11 @@ class Pace:
         self._gap_s = 1 / per_s
         self._next = 0.0
 
-    async def wait(self) -> None:
-        """Return when it is our turn."""
-        now = asyncio.get_running_loop().time()
+    def delay_s(self, now: float) -> float:
+        """Take the next turn, and say how long it is until then. `now` is in seconds on any steady clock."""
         turn = max(now, self._next)
         self._next = turn + self._gap_s
-        await asyncio.sleep(turn - now)
+        return turn - now
 
 
 class HubSpotApi:
@@ -126,7 +125,7 @@ class HubSpotApi:
 
         async def attempt() -> T:
             if path.endswith("/search"):
-                await self._searches.wait()
+                await asyncio.sleep(self._searches.delay_s(asyncio.get_running_loop().time()))
             return await self._once(method, path, returns, params=params, body=body)
 
         try:

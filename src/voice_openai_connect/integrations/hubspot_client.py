@@ -64,9 +64,9 @@ class HubSpotClient:
     """Contacts and tickets of one HubSpot account: `async with HubSpotClient(lambda: token) as crm`.
 
     `token` is asked for at every request. `default_region` (ISO, e.g. ``AU``) is how numbers that people typed
-    without a country code are read; without it only numbers with one are compared. `record_url` is where a ticket
-    is shown, with ``{id}`` in it; left empty, the account is asked. `on_trouble` is told, by a short label, what
-    was made good: ``ticket_degraded``, ``contact_not_linked``, ``contact_ambiguous``.
+    without a country code are read; without it only numbers with one are compared. `portal_id` and `ui_domain`
+    say where tickets are shown; without a `portal_id` the account is asked. `on_trouble` is told, by a short label,
+    what was made good: ``ticket_degraded``, ``contact_not_linked``, ``contact_ambiguous``.
     """
 
     def __init__(
@@ -76,14 +76,15 @@ class HubSpotClient:
         base_url: str = BASE_URL,
         pipeline: Pipeline = Pipeline(),  # noqa: B008 - frozen
         default_region: str = "",
-        record_url: str = "",
+        portal_id: str = "",
+        ui_domain: str = "app.hubspot.com",
         on_trouble: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._api = HubSpotApi(token, base_url=base_url)
         self._pipeline = pipeline
         self._default_region = default_region or None
         self._on_trouble = on_trouble
-        self._record_url: str | None = record_url or None
+        self._record_url = _record_url(ui_domain, portal_id) if portal_id else None
         self._priorities: frozenset[str] | None = None
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -265,7 +266,7 @@ class HubSpotClient:
     async def _learn_url(self) -> None:
         try:
             account = await self._api.call("GET", f"/account-info/{API_VERSION}/details", Account, policy=ONCE)
-            self._record_url = f"https://{account.uiDomain}/contacts/{account.portalId}/record/0-5/{{id}}"
+            self._record_url = _record_url(account.uiDomain, str(account.portalId))
         except CrmError as error:
             if error.permanent:  # a service key may not be allowed to ask
                 self._record_url = ""
@@ -278,7 +279,12 @@ class HubSpotClient:
 
     async def check(self) -> list[Finding]:
         """What is right and wrong with the account, for the doctor. Reads only. Never raises."""
-        return await hubspot_setup.check(self._api, self._pipeline)
+        return await hubspot_setup.check(self._api, self._pipeline, url_known=bool(self._record_url))
+
+
+def _record_url(ui_domain: str, portal_id: str) -> str:
+    """0-5 is HubSpot's number for tickets."""
+    return f"https://{ui_domain}/contacts/{portal_id}/record/0-5/{{id}}"
 
 
 @asynccontextmanager

@@ -42,8 +42,10 @@ async def with_retries(work: Callable[[], Awaitable[T]], *, policy: RetryPolicy,
     deadline = clock() + policy.total_s
     last: Exception | None = None
 
-    def fits(error: Exception) -> float | bool:
+    def fits(error: BaseException) -> float | bool:
         nonlocal last
+        if not isinstance(error, Exception):  # stamina asks about a cancellation too, and would begin again
+            return False
         last = error
         answer = wait(error)
         needed = policy.first_wait_s if isinstance(answer, bool) else answer

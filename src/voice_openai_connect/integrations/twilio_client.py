@@ -6,28 +6,17 @@ from contextlib import suppress
 from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self, TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
 
-from voice_openai_connect import limits
+from voice_openai_connect import limits, values
 from voice_openai_connect.findings import Finding, ok, warning, wrong
 from voice_openai_connect.integrations import http_client, retry
 
 T = TypeVar("T")
 
 BASE_URL: Final = "https://api.twilio.com"
-_EDGES: Final = {
-    "au1": "sydney",
-    "br1": "sao-paulo",
-    "de1": "frankfurt",
-    "ie1": "dublin",
-    "jp1": "tokyo",
-    "sg1": "singapore",
-    "us2": "umatilla",
-}
-"""Regions whose short host name Twilio switched off on 28 April 2026, and the edge that serves each."""
 _CALL_SID: Final = re.compile("CA[0-9a-f]{32}")
 _CALL_GONE: Final = frozenset({20404, 21220})
 """No such call; the call is not in progress."""
@@ -79,7 +68,7 @@ class TwilioClient:
     """
 
     def __init__(self, account_sid: str, auth_token: str, *, base_url: str = BASE_URL) -> None:
-        _refuse_dead_host(base_url)
+        base_url = values.twilio_url(base_url)
         self._account = f"/2010-04-01/Accounts/{account_sid}"
         self._auth = httpx2.BasicAuth(account_sid, auth_token)
         self._http = http_client.open_client(base_url, connect_s=limits.TWILIO_REST_S, read_s=limits.TWILIO_REST_S)
@@ -180,14 +169,6 @@ def _refusal(answer: http_client.Answer) -> TwilioError:
 def _wait(error: Exception) -> bool:
     """A request that was limited was not carried out; the others change nothing when they are repeated."""
     return isinstance(error, TwilioError) and error.reason in _RETRYABLE
-
-
-def _refuse_dead_host(base_url: str) -> None:
-    host = urlsplit(base_url).hostname or ""
-    found = re.fullmatch(r"api\.([a-z]{2}\d)\.twilio\.com", host)
-    if found and (edge := _EDGES.get(found[1])):
-        alive = f"https://api.{edge}.{found[1]}.twilio.com"
-        raise ValueError(f"Twilio no longer answers at {host}: set TWILIO_API_BASE_URL to {alive}")
 
 
 async def _look(subject: str, question: Awaitable[T]) -> T | Finding:

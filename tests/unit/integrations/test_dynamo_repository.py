@@ -1,47 +1,140 @@
 import asyncio
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
+from aiobotocore.session import get_session
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.transfer import DialPerson, HangUp, PromiseCallBack
-from voice_openai_connect.integrations.dynamo_repository import DynamoRepository, StoreError
+from voice_openai_connect.call.handover import HandoverRecord
+from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository, StoreError
+from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.scripted_http import HANGS, Answer, ScriptedHttp
 
-THROTTLED = (
-    b'{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"slow down"}'
+THROTTLED = Answer(
+    400,
+    b'{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"slow down"}',
 )
+_numbers = count(1)
+
+
+@dataclass
+class Table:
+    """A table of one's own, looked at and changed behind the repository's back; and a clock to move."""
+
+    server: SimulatedDynamo
+    client: Any
+    name: str
+    now: float = 1_800_000_000.0
+
+    def repository(
+        self,
+        *,
+        at: str = "",
+        draw: Callable[[], int] | None = None,
+        on_throttle: Callable[[], None] = lambda: None,
+    ) -> DynamoRepository:
+        more = {"draw": draw} if draw else {}
+        return DynamoRepository(
+            self.name,
+            region=self.server.region,
+            endpoint_url=at or self.server.endpoint_url,
+            key=AwsKey(self.server.access_key_id, self.server.secret_access_key),
+            clock=lambda: self.now,
+            on_throttle=on_throttle,
+            **more,
+        )
+
+    async def item(self, key: str) -> dict[str, str]:
+        found = await self.client.get_item(TableName=self.name, Key={"token": {"S": key}}, ConsistentRead=True)
+        return {name: next(iter(value.values())) for name, value in found.get("Item", {}).items()}
+
+    async def consume(self, token: str) -> None:
+        """What the contact centre does when it takes a record."""
+        await self.client.update_item(
+            TableName=self.name,
+            Key={"token": {"S": token}},
+            UpdateExpression="SET consumed_by = :c",
+            ExpressionAttributeValues={":c": {"S": "contact-1"}},
+        )
 
 
 @pytest.fixture
-async def repository(table):
-    async with DynamoRepository(table.name, clock=table.clock, **table.reach) as repository:
-        await repository.setup_table()
+async def table(dynamo: SimulatedDynamo) -> AsyncIterator[Table]:
+    client = cast("Any", get_session()).create_client(
+        "dynamodb",
+        region_name=dynamo.region,
+        endpoint_url=dynamo.endpoint_url,
+        aws_access_key_id=dynamo.access_key_id,
+        aws_secret_access_key=dynamo.secret_access_key,
+    )
+    async with client as opened:
+        table = Table(dynamo, opened, f"Handovers{next(_numbers)}")
+        async with table.repository() as repository:
+            await repository.setup_table()
+        yield table
+
+
+@pytest.fixture
+async def repository(table: Table) -> AsyncIterator[DynamoRepository]:
+    async with table.repository() as repository:
         yield repository
 
 
-async def item_of(repository, key):
-    found = await repository._dynamodb.get_item(
-        TableName=repository._table, Key={"token": {"S": key}}, ConsistentRead=True
-    )
-    return {name: next(iter(value.values())) for name, value in found.get("Item", {}).items()}
+def draws(*numbers: int) -> Callable[[], int]:
+    left = iter(numbers)
+    return lambda: next(left)
 
 
-async def consume(repository, token, contact_id="contact-1"):
-    await repository._dynamodb.update_item(
-        TableName=repository._table,
-        Key={"token": {"S": token}},
-        UpdateExpression="SET consumed_by = :c",
-        ExpressionAttributeValues={":c": {"S": contact_id}},
-    )
+@asynccontextmanager
+async def losing_replies(table: Table, lost: list[bytes], *, hang: bool = False) -> AsyncGenerator[str, None]:
+    """DynamoDB behind a line that carries out the first PutItem and loses its reply: cut off, or never coming."""
+    upstream = urlsplit(table.server.endpoint_url)
+    over = asyncio.Event()
+    busy: set[asyncio.Task[None]] = set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        busy.add(cast("asyncio.Task[None]", asyncio.current_task()))
+        head = await reader.readuntil(b"\r\n\r\n")
+        lengths = [line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        request = head + await reader.readexactly(int(lengths[0].split(b":")[1]))
+        replies, requests = await asyncio.open_connection(upstream.hostname, upstream.port)
+        requests.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+        reply = await replies.read()
+        requests.close()
+        if b"PutItem" in request and not lost:
+            lost.append(reply)
+            if hang:
+                await over.wait()
+        else:
+            writer.write(reply)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(carry, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        over.set()
+        server.close()
+        await asyncio.gather(*busy, return_exceptions=True)
 
 
-async def test_a_saved_record_has_every_field_the_contact_centre_reads(repository, record, table):
+# --- Saving
+
+
+async def test_a_saved_record_has_every_field_the_contact_centre_reads(
+    table: Table, repository: DynamoRepository, record: HandoverRecord
+) -> None:
     token = await repository.save(record)
-    item = await item_of(repository, token)
     assert len(token) == 10
     assert token.isdecimal()
-    assert item == {
+    assert await table.item(token) == {
         "token": token,
         "handover_id": "handover-1",
         "conversation_id": "conversation-1",
@@ -60,111 +153,136 @@ async def test_a_saved_record_has_every_field_the_contact_centre_reads(repositor
     }
 
 
-async def test_leading_zeros_of_a_token_are_kept(repository, record):
-    repository._draw = lambda: 7
-    assert await repository.save(record) == "0000000007"
+async def test_leading_zeros_of_a_token_are_kept(table: Table, record: HandoverRecord) -> None:
+    async with table.repository(draw=draws(7)) as repository:
+        assert await repository.save(record) == "0000000007"
 
 
-async def test_saving_the_same_handover_again_gives_the_same_token(repository, record):
+async def test_saving_the_same_handover_again_gives_the_same_token(
+    repository: DynamoRepository, record: HandoverRecord
+) -> None:
     assert await repository.save(record) == await repository.save(record)
 
 
-async def test_a_token_in_use_is_drawn_again(repository, record):
-    draws = iter([5, 5, 6])
-    repository._draw = lambda: next(draws)
-    await repository.save(record)
-    assert await repository.save(replace(record, handover_id="handover-2")) == "0000000006"
-    assert (await item_of(repository, "0000000005"))["handover_id"] == "handover-1"
+async def test_a_token_in_use_is_drawn_again(table: Table, record: HandoverRecord) -> None:
+    async with table.repository(draw=draws(5, 5, 6)) as repository:
+        await repository.save(record)
+        assert await repository.save(replace(record, handover_id="handover-2")) == "0000000006"
+    assert (await table.item("0000000005"))["handover_id"] == "handover-1"
 
 
-async def test_after_a_few_tokens_in_use_the_collision_is_reported(repository, record):
-    repository._draw = lambda: 5
-    await repository.save(record)
-    with pytest.raises(StoreError) as caught:
-        await repository.save(replace(record, handover_id="handover-2"))
+async def test_after_a_few_tokens_in_use_the_collision_is_reported(table: Table, record: HandoverRecord) -> None:
+    async with table.repository(draw=lambda: 5) as repository:
+        await repository.save(record)
+        with pytest.raises(StoreError) as caught:
+            await repository.save(replace(record, handover_id="handover-2"))
     assert caught.value.reason == "collision"
 
 
-async def test_an_expired_token_may_be_drawn_again(repository, record, table):
-    repository._draw = lambda: 5
-    await repository.save(record)
-    table.now += limits.TOKEN_TTL_S + 1
-    assert await repository.save(replace(record, handover_id="handover-2")) == "0000000005"
-    assert (await item_of(repository, "0000000005"))["handover_id"] == "handover-2"
+async def test_an_expired_token_may_be_drawn_again(table: Table, record: HandoverRecord) -> None:
+    async with table.repository(draw=lambda: 5) as repository:
+        await repository.save(record)
+        table.now += limits.TOKEN_TTL_S + 1
+        assert await repository.save(replace(record, handover_id="handover-2")) == "0000000005"
+    assert (await table.item("0000000005"))["handover_id"] == "handover-2"
 
 
-async def test_a_record_that_has_been_read_is_never_made_unread_by_a_repeat(repository, record):
+async def test_a_record_that_has_been_read_is_never_made_unread_by_a_repeat(
+    table: Table, repository: DynamoRepository, record: HandoverRecord
+) -> None:
     token = await repository.save(record)
-    await consume(repository, token)
+    await table.consume(token)
     assert await repository.save(record) == token
-    assert (await item_of(repository, token))["consumed_by"] == "contact-1"
+    assert (await table.item(token))["consumed_by"] == "contact-1"
 
 
-async def test_a_lost_reply_is_not_a_collision(table, record, serve, http_request):
-    lost = []
-
-    async def loses_the_first_reply(reader, writer):
-        """Passes one request on per connection; the reply to the first PutItem of a handover never arrives."""
-        host = urlsplit(table.reach["endpoint_url"])
-        request = await http_request(reader)
-        upstream_reader, upstream = await asyncio.open_connection(host.hostname, host.port)
-        upstream.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
-        reply = await upstream_reader.read()
-        upstream.close()
-        if b"PutItem" in request and not lost:
-            lost.append(reply)
-            return
-        writer.write(reply)
-        await writer.drain()
-
-    draws = iter([5, 6, 7])
-    async with DynamoRepository(table.name, clock=table.clock, **table.reach) as direct:
-        await direct.setup_table()
-        async with (
-            serve(loses_the_first_reply) as url,
-            DynamoRepository(
-                table.name,
-                clock=table.clock,
-                **{**table.reach, "endpoint_url": url},
-                draw=lambda: next(draws),
-            ) as repository,
-        ):
-            assert await repository.save(record) == "0000000005"
-        assert len(lost) == 1
-        assert b"200" in lost[0].split(b"\r\n")[0]
-        assert (await item_of(direct, "0000000005"))["handover_id"] == "handover-1"
+async def test_a_lost_reply_is_not_a_collision(table: Table, record: HandoverRecord) -> None:
+    lost: list[bytes] = []
+    async with losing_replies(table, lost) as url, table.repository(at=url, draw=draws(5, 6, 7)) as repository:
+        assert await repository.save(record) == "0000000005"
+    assert lost[0].startswith(b"HTTP/1.1 200")
+    assert (await table.item("0000000005"))["handover_id"] == "handover-1"
 
 
-async def test_a_late_ticket_is_added_to_an_unread_record(repository, record):
+async def test_after_a_timeout_the_repeat_uses_the_token_that_was_stored(
+    table: Table, record: HandoverRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[bytes] = []
+    async with (
+        losing_replies(table, lost, hang=True) as url,
+        table.repository(at=url, draw=draws(5, 6)) as repository,
+    ):
+        monkeypatch.setattr(limits, "SAVE_MS", 300)
+        with pytest.raises(StoreError, match="timeout"):
+            await repository.save(record)
+        monkeypatch.undo()
+        assert await repository.save(record) == "0000000005"
+
+
+async def test_only_so_many_tokens_are_remembered(
+    table: Table, record: HandoverRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "TOKENS_REMEMBERED", 2)
+    async with table.repository(draw=draws(0, 1, 2, 3)) as repository:
+        for number in range(3):
+            await repository.save(replace(record, handover_id=f"handover-{number}"))
+        assert await repository.save(replace(record, handover_id="handover-2")) == "0000000002"
+        assert await repository.save(replace(record, handover_id="handover-0")) == "0000000003"
+
+
+# --- A ticket that comes late
+
+
+async def test_a_late_ticket_is_added_to_an_unread_record(
+    table: Table, repository: DynamoRepository, record: HandoverRecord
+) -> None:
     token = await repository.save(record)
     assert await repository.attach_ticket(token, "202", "303", "https://app.example/303")
-    item = await item_of(repository, token)
+    item = await table.item(token)
     assert (item["hubspot_contact_id"], item["hubspot_ticket_id"]) == ("202", "303")
     assert item["hubspot_ticket_url"] == "https://app.example/303"
 
 
-async def test_a_late_ticket_without_a_contact_keeps_the_contact_of_the_record(repository, record):
+async def test_a_late_ticket_without_a_contact_keeps_the_contact_of_the_record(
+    table: Table, repository: DynamoRepository, record: HandoverRecord
+) -> None:
     token = await repository.save(record)
     assert await repository.attach_ticket(token, "", "303", "")
-    assert (await item_of(repository, token))["hubspot_contact_id"] == "101"
+    assert (await table.item(token))["hubspot_contact_id"] == "101"
 
 
-async def test_a_late_ticket_is_not_added_to_a_record_that_has_been_read(repository, record):
+async def test_a_late_ticket_is_not_added_to_a_record_that_has_been_read(
+    table: Table, repository: DynamoRepository, record: HandoverRecord
+) -> None:
     token = await repository.save(record)
-    await consume(repository, token)
+    await table.consume(token)
     assert not await repository.attach_ticket(token, "202", "303", "")
-    assert (await item_of(repository, token))["hubspot_ticket_id"] == ""
+    assert (await table.item(token))["hubspot_ticket_id"] == ""
 
 
-async def test_a_late_ticket_makes_no_record_where_there_is_none(repository):
+async def test_a_late_ticket_makes_no_record_where_there_is_none(table: Table, repository: DynamoRepository) -> None:
     assert not await repository.attach_ticket("0000000042", "202", "303", "")
-    assert await item_of(repository, "0000000042") == {}
+    assert await table.item("0000000042") == {}
 
 
-async def test_a_late_ticket_is_not_added_to_an_expired_record(repository, record, table):
+async def test_a_late_ticket_is_not_added_to_an_expired_record(
+    table: Table, repository: DynamoRepository, record: HandoverRecord
+) -> None:
     token = await repository.save(record)
     table.now += limits.TOKEN_TTL_S
     assert not await repository.attach_ticket(token, "202", "303", "")
+
+
+async def test_a_late_ticket_that_is_no_ticket_changes_nothing(
+    table: Table, repository: DynamoRepository, record: HandoverRecord
+) -> None:
+    token = await repository.save(record)
+    before = await table.item(token)
+    assert not await repository.attach_ticket(token, "", "", "")
+    assert await table.item(token) == before
+
+
+# --- What a call does next
 
 
 @pytest.mark.parametrize(
@@ -176,120 +294,112 @@ async def test_a_late_ticket_is_not_added_to_an_expired_record(repository, recor
         PromiseCallBack(),
     ],
 )
-async def test_another_instance_recalls_the_step_of_a_call(repository, table, step):
+async def test_another_instance_recalls_the_step_of_a_call(
+    table: Table, repository: DynamoRepository, step: NextStep
+) -> None:
     await repository.remember_step("CA1", step)
-    async with DynamoRepository(table.name, clock=table.clock, **table.reach) as other:
+    async with table.repository() as other:
         assert await other.recall_step("CA1") == step
 
 
-async def test_a_later_step_replaces_an_earlier_one(repository):
+async def test_a_later_step_replaces_an_earlier_one(repository: DynamoRepository) -> None:
     await repository.remember_step("CA1", DialPerson(token="0123456789"))
     await repository.remember_step("CA1", HangUp())
     assert await repository.recall_step("CA1") == HangUp()
 
 
-async def test_a_call_nobody_remembers_has_no_step(repository):
+async def test_a_call_nobody_remembers_has_no_step(repository: DynamoRepository) -> None:
     assert await repository.recall_step("CA1") is None
 
 
-async def test_an_expired_step_is_not_recalled_although_the_table_still_has_it(repository, table):
+async def test_an_expired_step_is_not_recalled_although_the_table_still_has_it(
+    table: Table, repository: DynamoRepository
+) -> None:
     await repository.remember_step("CA1", HangUp())
     table.now += limits.CALL_ITEM_TTL_S
     assert await repository.recall_step("CA1") is None
-    assert await item_of(repository, "call#CA1")
+    assert await table.item("call#CA1")
 
 
-async def test_a_step_from_another_version_is_no_step(repository, table):
-    await repository._dynamodb.put_item(
-        TableName=table.name,
-        Item={
-            "token": {"S": "call#CA1"},
-            "next_step": {"S": '{"step":"fly"}'},
-            "expires_at": {"N": str(int(table.now) + 60)},
-        },
-    )
+@pytest.mark.parametrize("written", ['{"step":"fly"}', "[]", "", '{"step":"dial","attempt":"x"}', '{"step":[]}'])
+async def test_a_step_that_another_version_wrote_is_no_step(
+    table: Table, repository: DynamoRepository, written: str
+) -> None:
+    item = {"token": {"S": "call#CA1"}, "next_step": {"S": written}, "expires_at": {"N": "1900000000"}}
+    await table.client.put_item(TableName=table.name, Item=item)
     assert await repository.recall_step("CA1") is None
 
 
-async def test_a_missing_table_is_named_as_such(table, record):
-    async with DynamoRepository(table.name, **table.reach) as repository:
+# --- Trouble
+
+
+async def test_a_missing_table_is_named_as_such(table: Table, record: HandoverRecord) -> None:
+    table.name = "NotThere"
+    async with table.repository() as repository:
         with pytest.raises(StoreError, match="missing_table"):
             await repository.save(record)
 
 
-async def test_a_throttled_save_is_tried_again_counted_and_reported(table, record, serve, http_request):
-    requests, throttles = [], []
-
-    async def throttles_everything(reader, writer):
-        while True:
-            requests.append(await http_request(reader))
-            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.0\r\n")
-            writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(THROTTLED), THROTTLED))
-
+async def test_a_throttled_save_is_tried_again_counted_and_reported(table: Table, record: HandoverRecord) -> None:
+    throttles: list[None] = []
+    script = ScriptedHttp([THROTTLED])
     async with (
-        serve(throttles_everything) as url,
-        DynamoRepository(
-            table.name, **{**table.reach, "endpoint_url": url}, on_throttle=lambda: throttles.append(1), draw=lambda: 77
-        ) as repository,
+        script.serving() as url,
+        table.repository(at=url, on_throttle=lambda: throttles.append(None), draw=lambda: 77) as repository,
     ):
         with pytest.raises(StoreError) as caught:
             await repository.save(record)
     assert caught.value.reason == "throttled"
-    assert len(requests) == len(throttles) == limits.DYNAMODB_ATTEMPTS
+    assert len(script.asked) == len(throttles) == limits.DYNAMODB_ATTEMPTS
     assert "0000000077" not in str(caught.value)
 
 
-async def test_a_server_that_never_answers_costs_no_more_than_the_budget(table, record, serve, monkeypatch):
+async def test_a_throttle_that_a_retry_made_good_is_counted(table: Table) -> None:
+    throttles: list[None] = []
+    async with (
+        ScriptedHttp([THROTTLED, Answer()]).serving() as url,
+        table.repository(at=url, on_throttle=lambda: throttles.append(None)) as repository,
+    ):
+        await repository.remember_step("CA1", HangUp())
+    assert len(throttles) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("AccessDeniedException", "denied"),
+        ("UnrecognizedClientException", "denied"),
+        ("ValidationException", "refused"),
+        ("SomethingNew", "failed"),
+    ],
+)
+async def test_a_refusal_is_one_of_a_few_reasons(table: Table, record: HandoverRecord, code: str, reason: str) -> None:
+    refusal = Answer(400, b'{"__type":"com.amazonaws.dynamodb.v20120810#%s"}' % code.encode())
+    async with ScriptedHttp([refusal]).serving() as url, table.repository(at=url) as repository:
+        with pytest.raises(StoreError) as caught:
+            await repository.save(record)
+    assert caught.value.reason == reason
+
+
+async def test_a_server_that_never_answers_costs_no_more_than_the_budget(
+    table: Table, record: HandoverRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "SAVE_MS", 200)
-
-    async def hangs(reader, writer):
-        await asyncio.Event().wait()
-
-    async with (
-        serve(hangs) as url,
-        DynamoRepository(table.name, **{**table.reach, "endpoint_url": url}) as repository,
-    ):
-        async with asyncio.timeout(20):
-            with pytest.raises(StoreError, match="timeout"):
-                await repository.save(record)
-
-
-async def test_after_a_timeout_the_repeat_uses_the_token_that_may_have_been_stored(
-    table, record, repository, serve, monkeypatch
-):
-    async def hangs(reader, writer):
-        await asyncio.Event().wait()
-
-    draws = iter([5, 6])
-    repository._draw = lambda: next(draws)
-    client = repository._client
-    async with (
-        serve(hangs) as url,
-        DynamoRepository(table.name, **{**table.reach, "endpoint_url": url}) as hung,
-    ):
-        repository._client = hung._client
-        monkeypatch.setattr(limits, "SAVE_MS", 100)
+    async with asyncio.timeout(30), ScriptedHttp([HANGS]).serving() as url, table.repository(at=url) as repository:
         with pytest.raises(StoreError, match="timeout"):
             await repository.save(record)
-    repository._client = client
-    monkeypatch.undo()
-    assert await repository.save(record) == "0000000005"
 
 
-async def test_nobody_listening_is_unreachable(table, record):
-    reach = {**table.reach, "endpoint_url": "http://127.0.0.1:9"}
-    async with DynamoRepository(table.name, **reach) as repository:
+async def test_nobody_listening_is_unreachable(table: Table, record: HandoverRecord) -> None:
+    async with table.repository(at="http://127.0.0.1:9") as repository:
         with pytest.raises(StoreError, match="unreachable"):
             await repository.save(record)
 
 
-async def test_only_so_many_tokens_are_remembered(repository, record, monkeypatch):
-    monkeypatch.setattr(limits, "TOKENS_REMEMBERED", 2)
-    for number in range(3):
-        await repository.save(replace(record, handover_id=f"handover-{number}"))
-    assert list(repository._tokens) == ["handover-1", "handover-2"]
-
-
-async def test_a_repository_that_is_not_open_says_so(record):
+async def test_a_repository_that_is_not_open_says_so(record: HandoverRecord) -> None:
     with pytest.raises(RuntimeError, match="async with"):
         await DynamoRepository("Handovers").save(record)
+
+
+def test_a_key_does_not_show_its_secrets() -> None:
+    assert "hidden" not in repr(AwsKey("AKIA", "hidden", "hidden"))

@@ -320,8 +320,9 @@ async def test_an_account_that_does_not_say_where_tickets_are_shown_leaves_the_u
 async def test_the_url_of_tickets_can_be_given(
     crm: SimulatedCrm, hubspot: HubSpotClient, record: HandoverRecord
 ) -> None:
-    where = "https://app-eu1.hubspot.com/contacts/1/record/0-5/{id}"
-    async with HubSpotClient(lambda: crm.token, base_url=crm.base_url, record_url=where) as client:
+    async with HubSpotClient(
+        lambda: crm.token, base_url=crm.base_url, portal_id="1", ui_domain="app-eu1.hubspot.com"
+    ) as client:
         ticket_id, url = await client.open_ticket(replace(record, hubspot_contact_id=""))
     assert url == f"https://app-eu1.hubspot.com/contacts/1/record/0-5/{ticket_id}"
 
