@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.cli import app
 from voice_openai_connect.config import Settings
 from voice_openai_connect.metrics import Metrics
 from voice_openai_connect.own_tools import OwnTool
@@ -28,6 +31,11 @@ def read(name: str) -> str:
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def commands_in(path: Path) -> str:
+    """What is set as code: blocks and pieces in backquotes."""
+    return "\n".join(re.findall(r"```.*?```|`[^`]+`", path.read_text(encoding="utf-8"), re.DOTALL))
 
 
 # --- Settings
@@ -134,6 +142,16 @@ def test_the_tools_in_the_documents_are_tools(document: str):
 
 
 # --- The set-up commands
+
+
+def test_every_command_in_the_documents_exists():
+    known = get_command(app)
+    named = {line for path in DOCS for line in re.findall(r"voice-connect ([a-z]+(?: [a-z]+)?)", commands_in(path))}
+
+    assert isinstance(known, TyperGroup)
+    for command, *sub in (name.split() for name in named):
+        assert command in known.commands
+        assert not isinstance(group := known.commands[command], TyperGroup) or sub[0] in group.commands
 
 
 def test_the_lambda_may_update_items_and_write_its_log_and_nothing_else():
