@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     aws_session_token: Secret | None = Field(None, description="The third part of temporary credentials")
     dynamodb_table_name: Annotated[
         str, _matching(r"[A-Za-z0-9_.-]{3,255}", "is not a table name: 3 to 255 letters, digits, and any of _ . -")
-    ] = Field(description="The DynamoDB table of the handovers, shared with the Lambda")
+    ] = Field(description="The name of the DynamoDB table of the handovers, shared with the Lambda")
     aws_endpoint_url_dynamodb: ServiceUrl = Field("", description="Another address of DynamoDB, for tests")
     connect_phone_number: PhoneNumber = Field(description="The number in Amazon Connect that leads to a person")
     connect_instance_id: Annotated[
@@ -251,9 +251,9 @@ def _from_file(env_file: Path | str | None) -> dict[str, Any]:
 def _mistake(detail: ErrorDetails) -> str:
     """One line for a person, from one of pydantic's errors."""
     name = str(detail["loc"][0])
-    where = Settings.model_fields[name].description
+    where = Settings.model_fields[name].description or ""
     if detail["type"] == "missing":
-        return f"{name.upper()}: is not set. {where}"
+        return f"{name.upper()}: is not set. Set it to {where[:1].lower()}{where[1:]}"
     if detail["type"] == "value_error":
         return (
             f"{name.upper()}: {detail['ctx']['error']}" if "ctx" in detail else f"{name.upper()}: is not valid. {where}"

@@ -231,3 +231,24 @@ def test_a_misspelt_name_in_the_file_is_noticed(tmp_path: Path) -> None:
 
     assert misspelt(tmp_path / ".env") == ("HUBSPOT_ACESS_TOKEN: is not a setting. Did you mean HUBSPOT_ACCESS_TOKEN?",)
     assert misspelt(tmp_path / "none") == ()
+
+
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+EXAMPLE_LINES = [line for line in EXAMPLE.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+
+
+def test_the_example_file_has_every_setting_once_and_nothing_else() -> None:
+    assert sorted(line.partition("=")[0] for line in EXAMPLE_LINES) == sorted(map(str.upper, Settings.model_fields))
+
+
+def test_the_example_file_filled_in_is_good_and_states_the_defaults() -> None:
+    given = dict(line.split("=", 1) for line in EXAMPLE_LINES)
+
+    assert load_settings({**given, **GOOD}, env_file=None) == load()
+
+
+def test_the_example_file_left_empty_names_exactly_what_is_needed() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({}, env_file=EXAMPLE)
+
+    assert [line.split(":")[0] for line in caught.value.mistakes] == list(GOOD)

@@ -1,0 +1,194 @@
+"""voice-connect: serve | demo | doctor | setup | profile. Heavy imports wait until their command is called."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+
+import typer
+
+from voice_openai_connect import __version__
+
+if TYPE_CHECKING:
+    from voice_openai_connect.config import Settings
+
+USAGE_ERROR: Final = 2
+"""The exit status for settings, profiles and arguments that cannot be used."""
+
+# Pretty tracebacks would show local variables, and with them secrets.
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+setup = typer.Typer(no_args_is_help=True, help="Make what the outside services need. May be run again.")
+profile = typer.Typer(no_args_is_help=True, help="Work on agent profiles.")
+app.add_typer(setup, name="setup")
+app.add_typer(profile, name="profile")
+
+EnvFile = Annotated[Path, typer.Option("--env-file", help="Where settings are read from, beside the environment.")]
+DEFAULT_ENV_FILE: Final = Path(".env")
+
+
+def main() -> None:
+    """The entry point of the command line."""
+    app()
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"voice-openai-connect {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """A voice gateway: Twilio calls answered by OpenAI Realtime, and handed to a person in Amazon Connect."""
+
+
+@app.command()
+def serve(env_file: EnvFile = DEFAULT_ENV_FILE) -> None:
+    """Answer calls until told to stop. On SIGTERM, calls in progress are finished first."""
+    settings = _settings(env_file)
+    with _explained():
+        from voice_openai_connect.own_tools import load_tools
+        from voice_openai_connect.profile import load_profiles
+
+        profiles, tools = load_profiles(settings.agent_profile), load_tools(settings.tools_module)
+    from voice_openai_connect.build import run_gateway
+
+    raise typer.Exit(run_gateway(settings, profiles, tools))
+
+
+@app.command()
+def demo(
+    scenario: Annotated[str, typer.Option(help="Which call to play; --list shows them.")] = "",
+    list_: Annotated[bool, typer.Option("--list", help="Show the calls there are.")] = False,
+    out: Annotated[Path, typer.Option(help="Where recordings and screens go.")] = Path("out"),
+) -> None:
+    """Play one whole call in the terminal: no account, no network."""
+    with _demo_packages():
+        from voice_openai_connect.simulator.demo import DEFAULT_SCENARIO, run_demo
+        from voice_openai_connect.simulator.scenarios import SCENARIOS
+
+        if list_:
+            width = max(map(len, SCENARIOS))
+            typer.echo("\n".join(f"{name.ljust(width)}  {each.title}" for name, each in SCENARIOS.items()))
+            return
+        name = scenario or DEFAULT_SCENARIO
+        if name not in SCENARIOS:
+            _refuse(f"There is no scenario {name}. Choose one of: {', '.join(SCENARIOS)}")
+        raise typer.Exit(run_demo(name, out))
+
+
+@app.command()
+def doctor(env_file: EnvFile = DEFAULT_ENV_FILE) -> None:
+    """Ask each service a real question; say what is wrong and how to mend it."""
+    from voice_openai_connect.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(typer.echo, env_file=env_file))
+
+
+@setup.command("table")
+def setup_table(env_file: EnvFile = DEFAULT_ENV_FILE) -> None:
+    """Create the DynamoDB table of the handovers and switch its expiry on."""
+    from voice_openai_connect.clients import dynamo_repository
+
+    settings = _settings(env_file)
+
+    async def work() -> list[str]:
+        async with dynamo_repository(settings) as repository:
+            return await repository.setup_table()
+
+    _carry_out(work)
+
+
+@setup.command("hubspot")
+def setup_hubspot(env_file: EnvFile = DEFAULT_ENV_FILE) -> None:
+    """Create the properties that contacts and tickets are found by. Needs a key with the schema scopes."""
+    from voice_openai_connect.clients import hubspot_client
+
+    client = hubspot_client(_settings(env_file))
+    if client is None:
+        _refuse("HUBSPOT_ACCESS_TOKEN is not set. Set it to a key with the schema scopes, for this command at least.")
+
+    async def work() -> list[str]:
+        async with client:
+            return await client.setup()
+
+    _carry_out(work)
+
+
+@profile.command("check")
+def profile_check(file: Annotated[Path, typer.Argument(help="A profile (TOML).")]) -> None:
+    """Name every mistake in a profile, with its line and what to do."""
+    with _explained():
+        from voice_openai_connect.profile import load_profiles
+
+        profiles = load_profiles(file)
+    for each in profiles.by_name.values():
+        numbers = ", ".join(each.options.numbers) or "every other number"
+        typer.echo(f"{each.name}: answers {numbers} in {each.options.language}; {len(each.options.intents)} intents")
+
+
+# --- What goes wrong because of what a person typed ----------------------------------------------------------------
+
+
+def _refuse(text: str) -> NoReturn:
+    typer.echo(text, err=True)
+    raise typer.Exit(USAGE_ERROR)
+
+
+def _settings(env_file: Path) -> "Settings":
+    from voice_openai_connect.config import load_settings, misspelt
+
+    with _explained():
+        settings = load_settings(env_file=env_file)
+    for line in misspelt(env_file):
+        typer.echo(f"{env_file}: {line}", err=True)
+    return settings
+
+
+@contextmanager
+def _explained() -> Generator[None]:
+    """Mistakes in settings, profile and tools end the command with their own words, and without a traceback."""
+    from voice_openai_connect.config import ConfigError
+    from voice_openai_connect.own_tools import ToolsError
+
+    try:
+        yield
+    except (ConfigError, ToolsError) as error:
+        _refuse(str(error))
+
+
+@contextmanager
+def _demo_packages() -> Generator[None]:
+    """The demo needs packages that a gateway does not."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("voice_openai_connect"):
+            raise
+        _refuse(
+            f"The demo needs the package {error.name}, which is not installed.\n"
+            "Run `make demo`, which installs everything, or: pip install 'voice-openai-connect[demo]'"
+        )
+
+
+def _carry_out(work: Callable[[], Awaitable[list[str]]]) -> None:
+    """Run setup work and say what was done. A service that refuses ends the command with exit status 1."""
+    from voice_openai_connect.integrations.dynamo_repository import StoreError
+    from voice_openai_connect.integrations.hubspot_api import CrmError
+    from voice_openai_connect.logs import configure_logging
+
+    configure_logging("ERROR", stream=sys.stderr.buffer)
+
+    async def run() -> list[str]:
+        return await work()
+
+    try:
+        done = asyncio.run(run())
+    except (StoreError, CrmError) as error:
+        typer.echo(f"{error}. `voice-connect doctor` says more.", err=True)
+        sys.exit(1)
+    typer.echo("\n".join(done))

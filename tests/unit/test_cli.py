@@ -1,0 +1,184 @@
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import structlog
+from typer.testing import CliRunner, Result
+
+from voice_openai_connect import __version__
+from voice_openai_connect.cli import app
+from voice_openai_connect.config import DEFAULT_PROFILE, Settings
+from voice_openai_connect.simulator.crm import SimulatedCrm
+from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A process that has been told nothing."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def env_file(folder: Path, **changes: str) -> str:
+    settings = {
+        "PUBLIC_HOST": "voice.example.com",
+        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_AUTH_TOKEN": "the-auth-token",
+        "OPENAI_API_KEY": "the-api-key",
+        "AWS_REGION": "ap-southeast-2",
+        "DYNAMODB_TABLE_NAME": "cli-test",
+        "CONNECT_PHONE_NUMBER": "+61255501234",
+        **changes,
+    }
+    path = folder / "my.env"
+    path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    return str(path)
+
+
+@pytest.mark.parametrize("command", [["serve"], ["setup", "table"], ["setup", "hubspot"]])
+def test_settings_that_cannot_be_used_end_a_command_with_the_whole_list(command: Sequence[str]) -> None:
+    result = run(*command)
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert all(name in result.stderr for name in ("PUBLIC_HOST", "OPENAI_API_KEY", "CONNECT_PHONE_NUMBER"))
+    assert "Traceback" not in result.stderr
+
+
+def test_a_spoilt_profile_ends_serve_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[profile.default]\nspeed = 9\n")
+    result = run("serve", "--env-file", env_file(tmp_path, AGENT_PROFILE=str(tmp_path / "mine.toml")))
+
+    assert (result.exit_code, "mine.toml:2" in result.stderr) == (2, True)
+
+
+def test_a_tools_module_that_is_not_there_ends_serve(tmp_path: Path) -> None:
+    result = run("serve", "--env-file", env_file(tmp_path, TOOLS_MODULE="no_such_module_anywhere"))
+
+    assert (result.exit_code, "TOOLS_MODULE" in result.stderr) == (2, True)
+
+
+def test_a_misspelt_setting_is_pointed_out(tmp_path: Path) -> None:
+    result = run("setup", "hubspot", "--env-file", env_file(tmp_path, HUBSPOT_ACESS_TOKEN="x"))
+
+    assert result.exit_code == 2
+    assert "Did you mean HUBSPOT_ACCESS_TOKEN?" in result.stderr
+    assert "HUBSPOT_ACCESS_TOKEN is not set" in result.stderr
+
+
+def test_a_good_profile_is_described(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[profile.sales]\nnumbers = ['+61 2 5550 1234']\n")
+    result = run("profile", "check", str(tmp_path / "mine.toml"))
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "default: answers every other number in en-US; 4 intents",
+        "sales: answers +61255501234 in en-US; 4 intents",
+    ]
+
+
+def test_the_packaged_profile_is_good() -> None:
+    assert run("profile", "check", str(DEFAULT_PROFILE)).exit_code == 0
+
+
+def test_a_bad_profile_is_refused_with_every_mistake(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[profile.default]\nspeed = 9\nvoice = 'fable'\n")
+    result = run("profile", "check", str(tmp_path / "mine.toml"))
+
+    assert result.exit_code == 2
+    assert "mine.toml:2" in result.stderr
+    assert "mine.toml:3" in result.stderr
+
+
+def test_the_doctor_shows_its_table_and_says_with_its_exit_status_that_something_is_wrong() -> None:
+    result = run("doctor")
+
+    assert result.exit_code == 1
+    assert "PUBLIC_HOST" in result.stdout
+
+
+def test_setup_table_says_what_it_did_and_may_be_repeated(tmp_path: Path, dynamo: SimulatedDynamo) -> None:
+    settings = env_file(
+        tmp_path,
+        AWS_ENDPOINT_URL_DYNAMODB=dynamo.endpoint_url,
+        AWS_ACCESS_KEY_ID=dynamo.access_key_id,
+        AWS_SECRET_ACCESS_KEY=dynamo.secret_access_key,
+    )
+    first, second = (run("setup", "table", "--env-file", settings) for _ in range(2))
+
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "created" in first.stdout
+    assert "there already" in second.stdout
+
+
+def test_a_service_that_cannot_be_reached_is_said_in_one_sentence(tmp_path: Path) -> None:
+    settings = env_file(
+        tmp_path,
+        AWS_ENDPOINT_URL_DYNAMODB="http://127.0.0.1:9",
+        AWS_ACCESS_KEY_ID="key",
+        AWS_SECRET_ACCESS_KEY="secret",
+    )
+    result = run("setup", "table", "--env-file", settings)
+
+    assert result.exit_code == 1
+    assert "DynamoDB: unreachable" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_setup_hubspot_says_what_it_did(tmp_path: Path) -> None:
+    """In a thread of its own, as the command brings its own event loop and the CRM needs one too."""
+
+    async def set_up() -> Result:
+        async with SimulatedCrm() as crm:
+            settings = env_file(tmp_path, HUBSPOT_ACCESS_TOKEN=crm.token, HUBSPOT_API_BASE_URL=crm.base_url)
+            return await asyncio.to_thread(run, "setup", "hubspot", "--env-file", settings)
+
+    result = asyncio.run(set_up())
+
+    assert result.exit_code == 0
+    assert result.stdout.strip()
+
+
+def test_the_version_can_be_asked_for() -> None:
+    assert run("--version").stdout == f"voice-openai-connect {__version__}\n"
+
+
+def test_the_command_line_starts_without_loading_what_it_may_not_need() -> None:
+    heavy = {"fastapi", "aiobotocore", "botocore", "pydantic", "structlog", "httpx2", "websockets", "numpy"}
+    code = f"import sys, voice_openai_connect.cli; print(sorted({heavy!r} & set(sys.modules)))"
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert seen.stdout.strip() == "[]"
+
+
+def test_the_scenarios_of_the_demo_are_listed_and_others_are_refused() -> None:
+    listed, refused = run("demo", "--list"), run("demo", "--scenario", "nonesuch")
+
+    assert listed.exit_code == 0
+    assert "escalation" in listed.stdout
+    assert (refused.exit_code, "escalation" in refused.stderr) == (2, True)
+
+
+def test_a_demo_without_its_packages_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    for name in [name for name in sys.modules if name.startswith("voice_openai_connect.simulator")]:
+        monkeypatch.delitem(sys.modules, name)
+    result = run("demo", "--list")
+
+    assert result.exit_code == 2
+    assert "make demo" in result.stderr
+    assert "numpy" in result.stderr
