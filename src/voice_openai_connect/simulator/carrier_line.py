@@ -98,7 +98,7 @@ class Bridge:
         if keys and self._joined:
             self._tones.extend(frame for key in keys for frame in sound.frames(tones(key)))
         heard = self._ear.take()
-        to_called = self._tones.popleft() if self._tones else (said if self._joined else SILENCE)
+        to_called = self._tones.popleft() if self._tones else said
         self._called.send(to_called)
         self.tape.add(to_called, heard)
         if self._called.person_there:

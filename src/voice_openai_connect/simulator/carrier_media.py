@@ -164,11 +164,11 @@ class MediaStream:
         """Send marks back, now or after the delay of this line."""
         for mark in marks:
             wait = self.habits.mark_delay_ms + self._random.randint(0, self.habits.mark_jitter_ms)
-            before = self._late_marks[-1][0] if self._late_marks else 0
-            self._late_marks.append((max(self.age_ms + wait, before), mark.name))
+            self._late_marks.append((self.age_ms + wait, mark.name))
         self._post_late_marks()
 
     def _post_late_marks(self) -> None:
+        """The first one holds up the others, as on any one connection."""
         while self._late_marks and self._late_marks[0][0] <= self.age_ms and self.sending:
             self._post("mark", {"name": self._late_marks.popleft()[1]})
 
