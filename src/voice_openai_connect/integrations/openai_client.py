@@ -125,19 +125,16 @@ class RealtimeLeg:
     # --- The session
 
     async def _talk(self, post: Post) -> None:
-        lost: ModelLost | None = None
         try:
             async with asyncio.timeout(limits.MODEL_CONNECT_MS / 1_000) as until_connected:
                 self._socket = await self._open()
                 await self._converse(self._socket, post, until_connected)
         except TimeoutError:
-            lost = ModelLost("connect_timeout")
+            post(ModelLost("connect_timeout"))
         except InvalidStatus as refused:
-            lost = handshake_refused(refused.response.status_code)
+            post(handshake_refused(refused.response.status_code))
         except (OSError, WebSocketException):
-            lost = ModelLost("connect_failed")
-        if lost is not None and not self._closing:
-            post(lost)
+            post(ModelLost("connect_failed"))
 
     async def _open(self) -> ClientConnection:
         return await _NoRedirects(

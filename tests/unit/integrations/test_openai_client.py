@@ -455,15 +455,18 @@ class TestClosing:
         model.greeting = (json.dumps(CREATED), json.dumps(SPEECH), json.dumps(SPEECH))
         call = dial()
         seen: list[Event] = []
+        sessions: list[asyncio.Task[Any] | None] = []
 
         def post(event: Event) -> None:
             seen.append(event)
             if isinstance(event, CallerSpeechStarted):
                 call.leg.send(DisconnectModel())
+                sessions.append(asyncio.current_task())
 
         async with asyncio.timeout(DEADLINE_S):
             await call.leg.run(post)
         assert seen == [ModelConnected(), CallerSpeechStarted("item_1")]
+        assert [session.cancelled() for session in sessions if session] == [False]  # it had time to say goodbye
         assert await model.close_code() == 1000
 
     async def test_close_while_connecting_ends_it(self, dial: Dial) -> None:
@@ -566,6 +569,28 @@ class TestPcm:
         call.leg.send(ConfigureModel())
         assert (await model.next())["session"]["audio"]["input"]["format"] == {"type": "audio/pcm", "rate": 24_000}
         assert await call.until(ModelConfigured) == ModelConfigured("audio/pcm", "audio/pcm")
+
+    async def test_nothing_is_told_after_disconnecting_in_the_middle_of_a_message(
+        self, model: Model, dial: Dial
+    ) -> None:
+        spoken = {"response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0, "event_id": "e"}
+        short = base64.b64encode(bytes(20)).decode()
+        model.greeting = (
+            json.dumps(CREATED),
+            json.dumps({"type": "response.output_audio.delta", "delta": short} | spoken),
+            json.dumps({"type": "response.output_audio.done"} | spoken),
+        )
+        call = dial(self.PCM)
+        seen: list[Event] = []
+
+        def post(event: Event) -> None:
+            seen.append(event)
+            if isinstance(event, ModelAudio):
+                call.leg.send(DisconnectModel())
+
+        async with asyncio.timeout(DEADLINE_S):
+            await call.leg.run(post)
+        assert [type(event) for event in seen] == [ModelConnected, ModelAudio]
 
     def test_without_numpy_the_error_names_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, "voice_openai_connect.integrations.resampling", raising=False)

@@ -1,3 +1,5 @@
+import base64
+import hmac
 import re
 
 import pytest
@@ -26,6 +28,14 @@ def test_another_secret_or_none_opens_nothing() -> None:
     assert read_ticket(["other"], TICKET, now_s=NOW) is None
     assert read_ticket([], TICKET, now_s=NOW) is None
     assert read_ticket([""], TICKET, now_s=NOW) is None
+
+
+def test_a_ticket_made_with_an_empty_secret_opens_nothing() -> None:
+    """Anybody could make one, and an unset secret must not let them in."""
+    claims = TICKET.rsplit(".", 1)[0]
+    key = hmac.digest(b"", b"voice-openai-connect media stream ticket 1", "sha256")
+    seal = base64.urlsafe_b64encode(hmac.digest(key, claims.encode(), "sha256")).decode().rstrip("=")
+    assert read_ticket(["", "secret"], f"{claims}.{seal}", now_s=NOW) is None
 
 
 def test_a_ticket_is_dead_from_the_second_it_expires() -> None:
