@@ -79,6 +79,8 @@ class PhraseTable:
     """Patterns that ask for a person although they hold a negation."""
     small_words: tuple[str, ...] = ()
     """What may stand between two parts of a pattern."""
+    asides: tuple[str, ...] = ()
+    """What may stand inside a phrase: "can I *please* have"."""
     courtesies: tuple[str, ...] = ()
     hesitations: tuple[str, ...] = ()
     """Left out before anything is looked for."""
@@ -207,6 +209,7 @@ class _Listener:
         self._slips = {plain_words(slip): plain_words(meant) for slip, meant in table.slips.items()}
         self._slip = _whole(_any_of(table.slips))
         self._hesitation = _whole(_any_of(table.hesitations))
+        self._aside = _whole(_any_of(table.asides))
         self._courtesy = _whole(_any_of(table.courtesies))
         self._unrelated = _whole(_any_of((*table.unrelated, *table.complaints)))
         self._refused = _whole(f"(?:[^ ]++ ){{0,{REFUSAL_REACH_WORDS}}}{_any_of(table.refusals)}")
@@ -218,15 +221,16 @@ class _Listener:
     def hears_wish(self, words: str) -> bool:
         """Look for a wish in what `plain_words` made of a turn."""
         words = self._slip.sub(lambda slip: self._slips[slip.group()], words)
-        words = " ".join(self._hesitation.sub("", words).split())
+        words = _without(self._hesitation, words)
         words = self._refused.sub(_BLOT, self._unrelated.sub(_BLOT, words))
         if self._worded_with_no.search(words) or self._is_nothing_but_a_wish(words):
             return True
-        return self._wish.search(self._negated.sub(_BLOT, words)) is not None
+        words = self._negated.sub(_BLOT, words)
+        return any(self._wish.search(reading) for reading in (words, _without(self._aside, words)))
 
     def _is_nothing_but_a_wish(self, words: str) -> bool:
         left, found = self._alone.subn("", words)
-        return found > 0 and not self._courtesy.sub("", left).strip()
+        return found > 0 and not _without(self._courtesy, left)
 
 
 def _whole(expression: str) -> re.Pattern[str]:
@@ -238,6 +242,10 @@ def _any_of(phrases: Iterable[str]) -> str:
     """Any one of the phrases, the longest that fits. None at all fits nothing."""
     plain = sorted({plain_words(phrase) for phrase in phrases}, key=len, reverse=True)
     return f"(?:{'|'.join(map(re.escape, plain))})" if plain else _NOTHING
+
+
+def _without(expression: re.Pattern[str], words: str) -> str:
+    return " ".join(expression.sub("", words).split())
 
 
 def _any_pattern(patterns: Iterable[str], groups: Mapping[str, str], small: str) -> str:

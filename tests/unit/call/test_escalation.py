@@ -122,6 +122,8 @@ def test_the_time_grows_with_the_text_and_no_faster(piece: str):
         ("don't get me an agent", False),
         ("it's not working, transfer me to an agent", True),
         ("it's not urgent to transfer me to an agent", False),
+        ("can I please have an agent", True),
+        ("can I hardly have an agent", False),
         ("I want to speak, um, to an, uh, agent", True),
         ("speak to an agent, no thanks", False),
         ("speak to a travel agent", False),
