@@ -40,7 +40,8 @@ class CallerTurns:
         self._wire = host.wire
         self._audio = CallerAudio()
         self._detector: TurnDetector | None = None
-        self._detects_from_ms = 0
+        self._detects_from_ms = -1
+        self._listened_ms = 0
         self._item_id = ""
         self._hearing: set[asyncio.Task[None]] = set()
 
@@ -72,8 +73,9 @@ class CallerTurns:
 
     def _listen(self, frame: bytes) -> Literal["started", "stopped"] | None:
         if self._detects_from_ms < 0:  # made when it is first needed: a session is configured before it is spoken to
-            self._detects_from_ms = self._audio.position_ms - len(frame) // BYTES_PER_MS
+            self._detects_from_ms = self._listened_ms
             self._detector = self._host.senses.detector(self._detection) if self._detection else None
+        self._listened_ms += len(frame) // BYTES_PER_MS
         return self._detector.feed(frame) if self._detector else None
 
     def starts(self) -> None:
@@ -94,7 +96,7 @@ class CallerTurns:
         if not self.speaking:
             self.starts()
         item_id, self._item_id = self._item_id, ""
-        end = self._audio.position_ms
+        end = self._listened_ms if self._detector else self._audio.position_ms
         self._wire.emit("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=end)
         self._add_turn(item_id, self._audio.take(), text)
         self._host.caller_is_done("turn")

