@@ -253,8 +253,11 @@ class SimulatedCrm:
         return _reply(_written(self.portal.update(kind, record, await _body(request))), 200)
 
     def _found(self, request: Request) -> Record:
-        kind = _kind(request.path_params["kind"])
-        return self.portal.get(kind, request.path_params["id"], request.query_params.get("idProperty"))
+        """The record that the path names. A bare plus sign in a path is read as a space, as many servers do."""
+        kind, name = _kind(request.path_params["kind"]), request.path_params["id"]
+        if b"+" in request.scope.get("raw_path", b""):
+            name = name.replace("+", " ")
+        return self.portal.get(kind, name, request.query_params.get("idProperty"))
 
     async def _list(self, request: Request) -> Response:
         limit = int(request.query_params.get("limit", "10"))

@@ -385,6 +385,7 @@ async def test_a_server_that_never_answers_costs_no_more_than_the_budget(
     table: Table, record: HandoverRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "SAVE_MS", 200)
+    monkeypatch.setattr(limits, "DYNAMODB_READ_S", 3_600)
     async with asyncio.timeout(30), ScriptedHttp([HANGS]).serving() as url, table.repository(at=url) as repository:
         with pytest.raises(StoreError, match="timeout"):
             await repository.save(record)

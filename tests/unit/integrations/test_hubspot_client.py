@@ -62,6 +62,7 @@ async def test_ten_calls_at_once_from_one_number_make_one_contact(crm: Simulated
     crm.portal.index_lag_s = 3_600
     found = await asyncio.gather(*(hubspot.find_contact(CALLER) for _ in range(10)))
     assert len(set(found)) == len(crm.contacts) == 1
+    assert sum(path.endswith("/search") for _, path in crm.requests) == 1
 
 
 async def test_two_gateways_make_one_contact_although_the_search_sees_nothing_yet(
@@ -244,11 +245,11 @@ async def test_a_ticket_whose_making_was_not_confirmed_is_found_and_not_made_aga
     assert list(crm.tickets) == [ticket_id]
 
 
-@pytest.mark.usefixtures("quick")
 async def test_a_hubspot_that_never_answers_is_given_up_within_the_budget(
     crm: SimulatedCrm, record: HandoverRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "HUBSPOT_TOTAL_S", 0.5)
+    monkeypatch.setattr(limits, "HUBSPOT_READ_S", 3_600)
     crm.hang(50)
     async with HubSpotClient(lambda: crm.token, base_url=crm.base_url) as client:
         for question in (client.open_ticket(record), client.find_contact(CALLER)):
