@@ -97,6 +97,7 @@ def render(
             _say(response, wording, wording.goodbye)
             ET.SubElement(response, "Hangup")
         case HangUp():
+            _say(response, wording, wording.goodbye if step.farewell else "")
             ET.SubElement(response, "Hangup")
         case _:
             raise TypeError(f"{type(step).__name__} cannot be written as TwiML")

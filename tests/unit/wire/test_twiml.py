@@ -119,6 +119,12 @@ class TestRender:
         theirs.hangup()
         assert same(written(PromiseCallBack()), theirs)
 
+    def test_a_goodbye_that_the_model_could_not_say_is_spoken(self) -> None:
+        theirs = twilio.VoiceResponse()
+        theirs.say(WORDING.goodbye, language="en-GB")
+        theirs.hangup()
+        assert same(written(HangUp(farewell=True)), theirs)
+
     def test_hanging_up_says_nothing_more(self) -> None:
         theirs = twilio.VoiceResponse()
         theirs.hangup()
