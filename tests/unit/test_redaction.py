@@ -84,7 +84,7 @@ def test_a_long_value_is_cut() -> None:
 
 
 def test_a_cut_shows_no_part_of_a_secret() -> None:
-    assert "console" not in REDACTION.text("x " * 95 + "the-console-token")
+    assert "the-" not in REDACTION.text("x " * 95 + "the-console-token")
 
 
 def test_a_number_that_could_be_a_token_is_taken_out_and_a_small_one_stays() -> None:
