@@ -6,7 +6,7 @@ is in memory and knows nothing of HTTP except the status an error carries.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -121,7 +121,7 @@ class Portal:
         """Properties that an administrator has made required; writes without them are refused."""
         self.pipelines: dict[str, dict[str, str]] = {"0": {"1": "OPEN", "2": "OPEN", "3": "OPEN", "4": "CLOSED"}}
         self.records: dict[str, dict[str, Record]] = {"contacts": {}, "tickets": {}}
-        self.properties = {kind: {p.name: p for p in defaults} for kind, defaults in _DEFAULTS.items()}
+        self.properties = {kind: {p.name: replace(p) for p in defaults} for kind, defaults in _DEFAULTS.items()}
         self._clock = clock
         self.default_region = default_region
         self._last_id = 100

@@ -167,3 +167,9 @@ def test_results_come_in_the_order_asked_for(portal: Portal, time: Time) -> None
         new,
         old,
     ]
+
+
+def test_what_is_changed_in_one_account_is_not_changed_in_another(portal: Portal, time: Time) -> None:
+    portal.properties["tickets"]["hs_ticket_priority"].options = ("P1",)
+    other = Portal(clock=time, index_lag_s=5, default_region=None)
+    assert other.properties["tickets"]["hs_ticket_priority"].options == ("LOW", "MEDIUM", "HIGH", "URGENT")
