@@ -43,7 +43,7 @@ class Client:
         """The next event, which must be one that the official types know in every detail."""
         if self.unread:
             return self.unread.pop(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):  # generous: a busy machine listens and speaks slowly
             event: Json = json.loads(await self.connection.recv())
         if event["type"] in OFFICIAL:
             official = OFFICIAL[event["type"]].validate_python(event, strict=True)

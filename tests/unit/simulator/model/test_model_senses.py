@@ -15,8 +15,11 @@ VAD = {"type": "server_vad", "threshold": 0.6, "prefix_padding_ms": 300, "silenc
 
 
 def changes(detector: EnergyDetector, audio: bytes) -> list[tuple[int, Change]]:
-    heard = ((index * 20, detector.feed(frame)) for index, frame in enumerate(frames(audio), 1))
-    return [(at, change) for at, change in heard if change is not None]
+    heard: list[tuple[int, Change]] = []
+    for index, frame in enumerate(frames(audio), 1):
+        if change := detector.feed(frame):
+            heard.append((index * 20, change))
+    return heard
 
 
 def test_energy_starts_at_the_first_loud_frame_and_stops_after_the_silence() -> None:

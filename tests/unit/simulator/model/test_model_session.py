@@ -111,7 +111,7 @@ async def test_a_caller_who_speaks_up_interrupts(client_of: Connect) -> None:
 async def test_without_interrupt_response_the_answer_goes_on(client_of: Connect) -> None:
     async with SimulatedModel.scripted(["Short."], delivery=SLOW) as model:
         client = await client_of(model)
-        await client.use_pcmu(interrupt_response=False, create_response=False)
+        await client.use_pcmu(interrupt_response=False, create_response=True)
         session = await model.next_session()
         await client.send("response.create")
         await client.expect("response.output_audio.delta")
