@@ -32,6 +32,8 @@ from voice_openai_connect.simulator.model_wire import DEADLINE_S, Faults
 API_KEY: Final = "sk-simulated"
 MESSAGE_BYTES: Final = 24 * 1_048_576
 """Room for an append of 15 MiB in base64."""
+CLOSE_S: Final = 1.0
+"""How long a client that no longer reads is waited for when the socket is closed."""
 _REFUSED: Final[dict[str, str]] = {
     "beta_api_shape_disabled": (
         "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
@@ -127,6 +129,7 @@ class SimulatedModel:
             process_request=self._answer_http,
             compression=None,
             max_size=MESSAGE_BYTES,
+            close_timeout=CLOSE_S,
         )
         self._port = next(iter(self._server.sockets)).getsockname()[1]
 

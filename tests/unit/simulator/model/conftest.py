@@ -94,7 +94,7 @@ async def client_of() -> AsyncIterator[Connect]:
     ) -> Client:
         url = model.base_url.replace("http://", "ws://") + "/realtime" + query
         given = {"Authorization": f"Bearer {model.api_key}", **(headers or {})}
-        connection = await connect(url, additional_headers=given, max_size=None, proxy=None)
+        connection = await connect(url, additional_headers=given, max_size=None, max_queue=None, proxy=None)
         opened.append(connection)
         client = Client(connection)
         if greeted:
