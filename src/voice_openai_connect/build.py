@@ -12,17 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
+from voice_openai_connect.clients import dynamo_repository, hubspot_client
 from voice_openai_connect.config import Settings
 from voice_openai_connect.gateway.app import Front, Gateway, build_app
 from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg
 from voice_openai_connect.gateway.server import DrainingServer, server_config
 from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import Outside
-from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
-from voice_openai_connect.integrations.hubspot_client import HubSpotClient, Pipeline
 from voice_openai_connect.integrations.openai_client import RealtimeLeg
 from voice_openai_connect.logs import configure_logging, get_logger
 from voice_openai_connect.metrics import Metrics
@@ -123,8 +121,9 @@ async def open_gateway(
     metrics = Metrics()
     watch = FrontWatch(metrics)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(_store(settings, metrics))
-        crm = await stack.enter_async_context(found) if (found := _crm(settings, metrics)) else None
+        store = await stack.enter_async_context(dynamo_repository(settings, on_throttle=metrics.throttled))
+        hubspot = hubspot_client(settings, on_trouble=lambda reason: metrics.crm_failed("detail", reason))
+        crm = await stack.enter_async_context(hubspot) if hubspot else None
         sessions = SessionManager(store, max_calls=settings.max_calls, on_failure=watch.failed)
         counter = Counter(
             settings,
@@ -148,39 +147,7 @@ def _front(settings: Settings) -> Front:
         account_sid=settings.twilio_account_sid,
         secrets=tuple(secret.get_secret_value() for secret in live if secret),
         person_number=settings.connect_phone_number,
-        console_token=_plain(settings.console_token) or "",
-    )
-
-
-def _store(settings: Settings, metrics: Metrics) -> DynamoRepository:
-    return DynamoRepository(
-        settings.dynamodb_table_name,
-        region=settings.aws_region,
-        endpoint_url=settings.aws_endpoint_url_dynamodb or None,
-        key=AwsKey(
-            _plain(settings.aws_access_key_id),
-            _plain(settings.aws_secret_access_key),
-            _plain(settings.aws_session_token),
-        ),
-        on_throttle=metrics.throttled,
-    )
-
-
-def _plain(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None
-
-
-def _crm(settings: Settings, metrics: Metrics) -> HubSpotClient | None:
-    token = settings.hubspot_access_token
-    if token is None:
-        return None
-    return HubSpotClient(
-        token.get_secret_value,
-        base_url=settings.hubspot_api_base_url,
-        pipeline=Pipeline(settings.hubspot_pipeline, settings.hubspot_pipeline_stage),
-        portal_id=settings.hubspot_portal_id,
-        ui_domain=settings.hubspot_ui_domain,
-        on_trouble=lambda reason: metrics.crm_failed("detail", reason),
+        console_token=settings.console_token.get_secret_value() if settings.console_token else "",
     )
 
 

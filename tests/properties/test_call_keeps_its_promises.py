@@ -64,7 +64,7 @@ events: st.SearchStrategy[ev.Event] = st.one_of(
         st.sampled_from(["completed", "cancelled", "failed", "incomplete"]),
         text=st.sampled_from(["", "A summary."]),
     ),
-    st.builds(ev.ModelErred, st.sampled_from(["conversation_already_has_active_response", "x"]), st.just("configure")),
+    st.builds(ev.ModelErred, st.sampled_from(["conversation_already_has_active_response", "x"])),
     st.builds(ev.ToolFinished, ids, st.just("done")),
     st.builds(ev.ToolFailed, ids, st.just("x")),
     st.builds(ev.HandoverOrdered),

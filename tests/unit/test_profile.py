@@ -69,7 +69,7 @@ def test_a_call_knows_what_the_profile_says(tmp_path: Path) -> None:
 
     assert (call.greeting, call.transfer_sentence, call.goodbye_sentence) == ("Hi.", "Moment.", "Bye.")
     assert (call.person_key, call.server_interrupts, call.audio_format) == ("*", False, "audio/pcmu")
-    assert (call.default_intent.name, call.default_intent.queue) == ("billing", "Billing")
+    assert (call.default_intent.name, call.default_intent.queue) == ("billing", "escalation")
     assert call.tools == {"look_up_order"}
     assert call.phrases.wants_person("Could you get me the front desk?")
     assert call.phrases.wants_person("I want to speak to a human")

@@ -55,8 +55,8 @@ _GOODBYE: Final = "goodbye"
 _LATE: Final = "late"
 _TOOL: Final = "tool:"
 
-CONFIGURE_EVENT_ID: Final = "configure"
-"""The request id under which the model leg sends the configuration, so that its refusal can be told apart."""
+_HARMLESS: Final = frozenset({"response_cancel_not_active"})
+"""Errors that only say that the model was quicker than we."""
 
 
 _Method = TypeVar("_Method", bound=Callable[..., list[Command]])
@@ -218,13 +218,12 @@ class Call:
                 return [told, *self._escalate(Reason.MODEL_LOST, now)]
 
     @_on(ev.ModelErred)
-    def _model_erred(self, event: ev.ModelErred, now: int) -> list[Command]:
-        told = Tell(Fact.MODEL_ERROR, event.code)
-        if event.event_id == CONFIGURE_EVENT_ID and self.phase is Phase.STARTING:
-            return [told, *self._escalate(Reason.MODEL_LOST, now)]
+    def _model_erred(self, event: ev.ModelErred, _: int) -> list[Command]:
+        if event.code in _HARMLESS:
+            return []
         if event.code == "conversation_already_has_active_response":
             self._floor.refused()
-        return [told]
+        return [Tell(Fact.MODEL_ERROR, event.code)]
 
     # --- the caller speaks
 
@@ -352,6 +351,8 @@ class Call:
     def _tool_called(self, event: ev.ModelToolCalled, now: int) -> list[Command]:
         if event.call_id in self._tools_called or len(self._tools_called) >= limits.TOOL_CALLS:
             return [Tell(Fact.TOOL_REFUSED, "repeated")]
+        if event.name == TRANSFER and self.phase is Phase.HANDING_OVER:
+            return []  # the same wish, by another way
         if self._speech.is_muted(event.response_id) or self.phase is Phase.HANDING_OVER:
             return [Tell(Fact.TOOL_REFUSED, "interrupted")]
         self._tools_called.add(event.call_id)

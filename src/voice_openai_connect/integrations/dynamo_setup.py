@@ -15,7 +15,7 @@ CANARY: Final = "canary#doctor"
 """Not ten digits, so it can never be taken for a handover."""
 WAIT_STEPS: Final = 40
 WAIT_STEP_S: Final = 1
-SETUP_COMMAND: Final = "voice-connect setup dynamodb"
+SETUP_COMMAND: Final = "voice-connect setup table"
 
 
 async def setup_table(client: "DynamoDBClient", table: str) -> list[str]:

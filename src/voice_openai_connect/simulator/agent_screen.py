@@ -24,6 +24,15 @@ ATTRIBUTES_SHOWN: Final = (
 )
 """Every attribute this screen reads."""
 
+_REASONS: Final[Mapping[str, str]] = {
+    "caller_asked": "the caller asked for a person",
+    "tool": "the assistant asked for a person",
+    "key": "the caller pressed the key for a person",
+    "operator": "an operator moved the call",
+    "repeated_failure": "the assistant failed repeatedly",
+    "model_lost": "the assistant was lost",
+    "time_limit": "the call had lasted too long",
+}
 NO_CONTEXT: Final = "No context came with this call. Please ask the caller what it is about."
 
 
@@ -41,8 +50,8 @@ def render(attributes: Mapping[str, str], *, caller: str, queue: str, priority: 
         where = queue if wished in {"", queue} else f"{queue} (asked for: {wished})"
         facts = {
             "Caller": said["caller_phone"] or caller or "number withheld",
-            "Reason": said["escalation_reason"],
-            "Intent": said["intent"],
+            "Reason": _in_words(said["escalation_reason"]),
+            "Intent": said["intent"].replace("_", " "),
             "Priority": f"{said['priority'] or 'normal'} (queue priority {priority})",
             "Queue": where,
         }
@@ -57,6 +66,12 @@ def render(attributes: Mapping[str, str], *, caller: str, queue: str, priority: 
         facts = {"Caller": caller or "number withheld", "Priority": f"queue priority {priority}", "Queue": queue}
         parts = [_facts(facts), _paragraph(NO_CONTEXT)]
     return _box(f"Incoming call{' for ' + agent if agent else ''}", parts)
+
+
+def _in_words(reason: str) -> str:
+    """``key`` as an agent would say it; for ``tool: …`` the model's own words."""
+    code, _, own_words = reason.partition(":")
+    return own_words.strip() or _REASONS.get(code, reason)
 
 
 def _plain(text: str) -> str:

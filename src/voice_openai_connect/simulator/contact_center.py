@@ -46,10 +46,9 @@ def deployed_flow(path: Path = FLOW_FILE) -> Flow:
 def usual_greeting(contact: Contact) -> str:
     """What an agent says first: different with and without context, so that one can hear which it was."""
     if contact.attributes.get("handover") != "ok":
-        return "Hello, you are speaking with Sam. What can I do for you?"
+        return "Hello, this is Sam. What can I do for you?"
     intent = contact.attributes.get("intent", "").replace("_", " ")
-    about = f" I have your notes here, it is about {intent}." if intent else " I have your notes here."
-    return f"Hello, you are speaking with Sam.{about} How can I help?"
+    return f"Hello, this is Sam. I see it is about {intent}." if intent else "Hello, this is Sam. I have your notes."
 
 
 @dataclass

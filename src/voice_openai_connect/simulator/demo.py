@@ -51,11 +51,11 @@ async def _play(scenario: Scenario, wav: Path) -> int:
     narrator = Narrator(timeline)
     voice, lower = Voice(pitch=CALLER_PITCH), Voice(pitch=CENTER_PITCH)
     senses = LiveSenses()
-    model = SimulatedModel.live(senses, on_event=narrator.model_event)
+    model = SimulatedModel.live(senses, on_event=narrator.model_event, load_first=False)
     caller = Caller(scenario.script, voice.say, timeline=timeline, noise=True)
     plan = Plan(own_process=True, on_log_line=narrator.gateway_line, settings={"LOG_LEVEL": "DEBUG"})
     voices = Voices(announcer=lambda text, _: senses.voice.say(text), center=lower.say)
-    preparing = asyncio.create_task(caller.prepare(), name="caller rehearses")
+    preparing = asyncio.gather(model.load(), caller.prepare(), asyncio.to_thread(lower.load))
     async with open_town(model, plan, timeline=timeline, voices=voices) as town:
         await preparing
         await scenario.happens(town.crm)
@@ -75,6 +75,9 @@ def _report(scenario: Scenario, town: Town, call: CarriedCall, figures: Mapping[
     wav.parent.mkdir(parents=True, exist_ok=True)
     call.recording.save(wav)
     print(f"\nThe whole call, left the caller, right what the caller heard: {wav}")
+    for session in town.model.sessions:
+        if said := [item for item in session.items if item.is_model_speech]:
+            print(f"The assistant's last sentence was {said[-1].audio_ms} ms long")
     for name, text in _FIGURES.items():
         if figures.get(f"{name}_count"):
             mean = figures[f"{name}_sum"] / figures[f"{name}_count"]
@@ -87,7 +90,7 @@ def _report(scenario: Scenario, town: Town, call: CarriedCall, figures: Mapping[
 
 
 _FIGURES: Final[Mapping[str, str]] = {
-    "voice_connect_first_audio_seconds": "From the caller's last word to the first sound of the answer",
+    "voice_connect_first_audio_seconds": "From the end of the caller's turn to the first sound of the answer",
     "voice_connect_speech_to_clear_seconds": "From the news that the caller speaks to silence on its way",
     "voice_connect_handover_seconds": "From the decision for a person to the dial, the spoken sentence included",
 }

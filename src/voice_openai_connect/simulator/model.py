@@ -46,7 +46,7 @@ class SimulatedModel:
     """The service. Use as an async context manager; may be told to go away and come back on the same port.
 
     `mind` makes a mind for each session. `faults` may be changed while it runs. `on_event` is told of every event that
-    is sent.
+    is sent. Without `load_first` it listens at once, and `load` is left to the caller.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class SimulatedModel:
         hurry: float = 1.0,
         remember: bool = True,
         on_event: Callable[[str, Json], None] = lambda _kind, _fields: None,
+        load_first: bool = True,
     ) -> None:
         self.api_key = api_key
         self.faults = Faults()
@@ -73,6 +74,7 @@ class SimulatedModel:
         self._hurry = hurry
         self._remember = remember
         self._on_event = on_event
+        self._load_first = load_first
         self._server: Server | None = None
         self._port = 0
         self._handed_out = 0
@@ -100,7 +102,7 @@ class SimulatedModel:
     def live(
         cls, senses: LiveSenses | None = None, *, delivery: Delivery = LIFELIKE, **options: Any
     ) -> "SimulatedModel":
-        """A model that listens, thinks a little and speaks. Entering it reads the speech models (some 7 s)."""
+        """A model that listens, thinks a little and speaks. Entering it reads the speech models."""
         return cls(SupportMind, senses or LiveSenses(), delivery=delivery, **options)
 
     @property
@@ -109,16 +111,20 @@ class SimulatedModel:
         return f"http://127.0.0.1:{self._port}/v1"
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(model_protocol.load)
-        if isinstance(self.senses, LiveSenses):
-            await self.senses.load()
         await self.come_back()
+        if self._load_first:
+            await self.load()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.go_away()
+
+    async def load(self) -> None:
+        """Read everything now that would make the first session slow (some 7 s for a live model)."""
+        senses = self.senses.load() if isinstance(self.senses, LiveSenses) else asyncio.sleep(0)
+        await asyncio.gather(asyncio.to_thread(model_protocol.load), senses)
 
     async def come_back(self) -> None:
         """Listen, on the same port as before."""

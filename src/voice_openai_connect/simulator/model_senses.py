@@ -123,9 +123,8 @@ class LiveSenses:
 
     async def load(self) -> None:
         """Read all models, so that the first caller does not wait for them (some 7 s)."""
-        await asyncio.to_thread(self.voice.load)
-        await asyncio.to_thread(self.ears.load)
-        await asyncio.to_thread(SpeechDetector.load)
+        loads = (self.voice.load, self.ears.load, SpeechDetector.load)
+        await asyncio.gather(*(asyncio.to_thread(load) for load in loads))
 
     def detector(self, turn_detection: Json) -> TurnDetector | None:
         """Silero, set as the session wants it. The next one is made ready meanwhile."""

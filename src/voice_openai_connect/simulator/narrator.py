@@ -21,7 +21,7 @@ _COLOURS: Final[Mapping[str, str]] = {
 _GATEWAY_SAYS: Final[Mapping[str, str]] = {
     "call_started": "the call is on the line",
     "model_ready": "the model has confirmed µ-law both ways",
-    "first_audio": "first sound of the answer {value_ms} ms after the caller's last",
+    "first_audio": "first sound of the answer, {value_ms} ms after the caller's turn",
     "barge_in": "the caller speaks: playback cleared, the model told what was heard",
     "escalated": "a person is needed ({label})",
     "summary_fell_back": "summary made from the turns ({label})",

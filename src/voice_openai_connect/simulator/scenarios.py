@@ -16,7 +16,7 @@ Verdict = Callable[[Town, CarriedCall], list[str]]
 _TO_A_PERSON: Final[tuple[Step, ...]] = (
     WaitForPerson(),
     Listen(),
-    Say("Great, thank you for your help."),
+    Say("Great, thank you."),
     Wait(500),
     HangUp(),
 )
@@ -84,8 +84,6 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         "A caller explains a problem, is not helped enough, and asks for a person.",
         (
             *_OUTAGE,
-            Say("I already restarted the router twice and it did not help."),
-            Listen(),
             Say("I would like to speak to a human agent please."),
             *_TO_A_PERSON,
         ),

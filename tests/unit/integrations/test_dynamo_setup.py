@@ -106,7 +106,7 @@ async def test_the_check_leaves_nothing_behind(account: Account) -> None:
 async def test_a_missing_table_is_found_with_the_command_that_makes_it(account: Account) -> None:
     (finding,) = await account.repository.check()
     assert finding.state == "wrong"
-    assert "voice-connect setup dynamodb" in finding.remedy
+    assert "voice-connect setup table" in finding.remedy
 
 
 async def test_a_table_without_expiry_is_a_warning(account: Account) -> None:

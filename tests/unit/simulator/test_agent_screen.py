@@ -4,6 +4,7 @@ import unicodedata
 
 import pytest
 
+from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.simulator import agent_screen
 
 RECORD = {
@@ -94,3 +95,9 @@ def test_a_ticket_that_is_not_there_yet_is_called_that_and_has_no_link() -> None
 def test_a_queue_other_than_the_one_asked_for_is_pointed_out() -> None:
     assert "priority (asked for: billing)" in screen(route_to_queue="billing")
     assert "(asked for:" not in screen()
+
+
+def test_every_reason_is_shown_in_words_and_the_models_own_words_are_kept() -> None:
+    for reason in Reason:
+        assert f"Reason    {reason.value} " not in screen(escalation_reason=reason.value)
+    assert "Reason    wants a refund" in screen(escalation_reason="tool: wants a refund")
