@@ -51,7 +51,8 @@ async def _play(scenario: Scenario, wav: Path) -> int:
     narrator = Narrator(timeline)
     voice, lower = Voice(pitch=CALLER_PITCH), Voice(pitch=CENTER_PITCH)
     senses = LiveSenses()
-    model = SimulatedModel.live(senses, on_event=narrator.model_event, load_first=False)
+    model = SimulatedModel.live(senses)
+    model.on_event, model.load_first = narrator.model_event, False
     caller = Caller(scenario.script, voice.say, timeline=timeline, noise=True)
     plan = Plan(own_process=True, on_log_line=narrator.gateway_line, settings={"LOG_LEVEL": "DEBUG"})
     voices = Voices(announcer=lambda text, _: senses.voice.say(text), center=lower.say)

@@ -45,8 +45,7 @@ _REFUSED: Final[dict[str, str]] = {
 class SimulatedModel:
     """The service. Use as an async context manager; may be told to go away and come back on the same port.
 
-    `mind` makes a mind for each session. `faults` may be changed while it runs. `on_event` is told of every event that
-    is sent. Without `load_first` it listens at once, and `load` is left to the caller.
+    `mind` makes a mind for each session. `faults` may be changed while it runs.
     """
 
     def __init__(
@@ -59,22 +58,22 @@ class SimulatedModel:
         session_s: float = 3_600,
         hurry: float = 1.0,
         remember: bool = True,
-        on_event: Callable[[str, Json], None] = lambda _kind, _fields: None,
-        load_first: bool = True,
     ) -> None:
         self.api_key = api_key
         self.faults = Faults()
         self.delivery = delivery
         self.sessions: list[ModelSession] = []
         self.senses = senses
+        self.on_event: Callable[[str, Json], None] = lambda _kind, _fields: None
+        """Told of every event that is sent to anybody."""
+        self.load_first = True
+        """Whether entering it also loads everything; if not, it listens at once and `load` is left to others."""
         self.refused_handshakes: list[int] = []
         """The HTTP statuses that handshakes were answered with, other than success."""
         self._mind = mind
         self._session_s = session_s
         self._hurry = hurry
         self._remember = remember
-        self._on_event = on_event
-        self._load_first = load_first
         self._server: Server | None = None
         self._port = 0
         self._handed_out = 0
@@ -112,7 +111,7 @@ class SimulatedModel:
 
     async def __aenter__(self) -> Self:
         await self.come_back()
-        if self._load_first:
+        if self.load_first:
             await self.load()
         return self
 
@@ -210,7 +209,7 @@ class SimulatedModel:
                 session_s=self._session_s,
                 hurry=self._hurry,
                 remember=self._remember,
-                on_event=self._on_event,
+                on_event=self.on_event,
             ),
         )
         if refusal := _unwelcome(connection.request, model):
