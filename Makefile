@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.11 python; do \
 UV := .tools/bin/uv
 UV_VERSION := 0.13.9
 export UV_PROJECT_ENVIRONMENT := .venv
+# The interpreter is the machine's own; nothing but packages is fetched.
+export UV_PYTHON_DOWNLOADS := never
 RUN := .venv/bin/
 
 help: ## what can be made
@@ -35,8 +37,11 @@ setup: .venv/.dev-ready ## make everything ready, run nothing
 demo: .venv/.demo-ready ## play one whole call in the terminal (SCENARIO=barge-in for another)
 	@$(RUN)voice-connect demo $(if $(SCENARIO),--scenario $(SCENARIO))
 
-test: .venv/.dev-ready ## run every test
-	@$(RUN)python -m pytest $(ARGS)
+# Calls take place in real time and mostly wait, so a few of them go on side by side.
+WORKERS ?= 3
+
+test: .venv/.dev-ready ## run every test (ARGS="tests/unit -k name" for some)
+	@$(RUN)python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: .venv/.dev-ready ## format, lint, types, import rules, sizes
 	@$(RUN)ruff format --check .

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import ClientConnection, connect
 
 from voice_openai_connect.simulator import sound
-from voice_openai_connect.simulator.caller import Caller, Wait
+from voice_openai_connect.simulator.caller import Caller, Say, Wait
 from voice_openai_connect.simulator.carrier_call import CarriedCall, Habits
 from voice_openai_connect.simulator.carrier_media import MediaHabits
 from voice_openai_connect.simulator.model_mind import Mishap, say
@@ -177,3 +178,33 @@ async def test_after_a_stall_nothing_counts_as_heard_that_was_still_on_its_way(q
         truth = call.stream.playout.played_ms - before
         assert truth - 40 <= session.truncations[0].audio_end_ms <= truth
         call.complete()
+
+
+async def test_a_model_without_g711_hears_and_is_heard_through_the_resampler(quick_town: OpenTown) -> None:
+    answer = sound.ulaw_encode(sound.tone(1_000, 1_500))
+    async with quick_town([say("a tone", audio=answer)], settings={"OPENAI_AUDIO_FORMAT": "pcm16"}) as town:
+        question = sound.ulaw_encode(sound.tone(440, 1_000))
+        caller = Caller([Wait(4_000), Say(question), Wait(60_000)])
+        call = await town.carrier.place_call(caller, from_=CALLER)
+        session = await town.model.next_session()
+        await session.until(lambda s: bool(s.sent("response.done")))
+        await call.until(all_is_quiet)
+        before = call.stream.playout.played_ms
+        session.caller_said("go on")
+        await call.until(lambda c: c.stream.playout.played_ms > before and all_is_quiet(c), within_s=20)
+        await call.until(lambda c: c.now_ms > 6_500, within_s=20)
+        call.complete()
+
+    played = b"".join(piece.audio for piece in call.heard)[before * 8 :]
+    assert len(answer) <= len(played) <= len(answer) + 8 * 25
+    assert abs(pitch(sound.ulaw_decode(played[1_600:-1_600]), 8_000) - 1_000) < 5
+    asked = np.frombuffer(bytes(session.caller_audio), np.int16)
+    loud = asked[np.abs(asked.astype(np.int32)) > 3_000]
+    assert abs(pitch(asked[np.flatnonzero(np.abs(asked.astype(np.int32)) > 3_000)[0] :][:18_000], 24_000) - 440) < 5
+    assert 0.9 < loud.size / (24_000 * 0.75) < 1.1  # a sine is above 3/8 of its peak three quarters of the time
+
+
+def pitch(samples: Any, rate: int) -> float:
+    """The strongest frequency, in Hz."""
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(np.argmax(spectrum) * rate / len(samples))

@@ -1,7 +1,8 @@
 """G.711 at 8 kHz to and from 16-bit PCM at 24 kHz, for models that do not speak µ-law. Needs numpy (extra `pcm16`).
 
 The rates differ by exactly three, so one short filter serves both ways: 97 taps, flat to 3.4 kHz, 70 dB down from
-4.6 kHz. It adds 2 ms. A general resampler was measured to hold back 60 ms, in each direction, which a caller hears.
+4.6 kHz. It adds 2 ms. A general resampler works in blocks of 40 to 60 ms, in each direction, which a caller hears
+(docs/decisions/0009).
 """
 
 import base64
