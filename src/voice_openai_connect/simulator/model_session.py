@@ -90,7 +90,7 @@ class ModelSession:
         self.conversation_id = f"conv_{uuid4().hex[:20]}"
         self.plan = plan
         self.mind, self.senses, self.delivery = plan.mind, plan.senses, plan.delivery
-        self.wire = ModelWire(connection, plan.faults, remember=plan.remember)
+        self.wire = ModelWire(connection, plan.faults, remember=plan.remember, on_event=plan.on_event)
         self.conversation = Conversation()
         self.config = _default_config(self.id, plan)
         self.caller_audio = bytearray()
@@ -145,7 +145,6 @@ class ModelSession:
     def emit(self, kind: str, **fields: Any) -> None:
         """Send a server event."""
         self.wire.emit(kind, **fields)
-        self.plan.on_event(kind, fields)
 
     # --- What tests look at and do ----------------------------------------------------------------------------------
 

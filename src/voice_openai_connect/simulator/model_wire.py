@@ -43,11 +43,22 @@ class Faults:
     """The caller's turns cannot be written down."""
 
 
+Watcher = Callable[[str, Json], None]
+"""Told of an event that is sent: its type and its fields."""
+
+
+def _nobody(_kind: str, _fields: Json) -> None:
+    """Watches nothing."""
+
+
 class ModelWire:
     """Sends and receives for a session. Sending never waits: events leave in the order they were emitted."""
 
-    def __init__(self, connection: ServerConnection, faults: Faults, *, remember: bool = True) -> None:
+    def __init__(
+        self, connection: ServerConnection, faults: Faults, *, remember: bool = True, on_event: Watcher = _nobody
+    ) -> None:
         self.faults = faults
+        self._on_event = on_event
         self.received_events: list[Json] = []
         """Every event the client sent, refused ones included; empty when nothing is remembered."""
         self.sent_events: list[Json] = []
@@ -73,6 +84,7 @@ class ModelWire:
         if self._remember:
             self.sent_events.append(json.loads(json.dumps(event)))
         self.send_raw(json.dumps(event))
+        self._on_event(kind, fields)
         self._notify()
 
     def refuse(self, refusal: RefusedError, event_id: str | None = None) -> None:

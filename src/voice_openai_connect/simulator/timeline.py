@@ -39,8 +39,12 @@ class Timeline:
         """Whole milliseconds since the start."""
         return int((self.clock() - self._start) * 1000)
 
-    def note(self, who: str, what: str, **details: object) -> None:
-        """Write down that `who` did `what`, and tell the listeners."""
+    def begin(self) -> None:
+        """Count from now on. What was noted before keeps its time."""
+        self._start = self.clock()
+
+    def note(self, who: str, what: str, /, **details: object) -> None:
+        """Write down that `who` did `what`, and tell the listeners. A detail may have any name."""
         entry = Entry(self.now_ms(), who, what, details)
         self.entries.append(entry)
         for listener in self._listeners:
@@ -51,7 +55,7 @@ class Timeline:
         self._listeners.append(listener)
 
     @contextmanager
-    def span(self, who: str, what: str, **details: object) -> Generator[None]:
+    def span(self, who: str, what: str, /, **details: object) -> Generator[None]:
         """Note `what` when the block is left, with how long it took as `took_ms`; also when it raises."""
         began = self.now_ms()
         try:

@@ -43,6 +43,22 @@ def test_a_span_says_how_long_it_took_even_when_it_fails() -> None:
     assert timeline.entries[0].details == {"took_ms": 250, "turn": 1}
 
 
+def test_time_can_be_counted_from_a_later_moment() -> None:
+    clock = Clock()
+    timeline = Timeline(clock)
+    clock.now += 9
+    timeline.begin()
+    clock.now += 1
+    timeline.note("carrier", "rings")
+    assert timeline.entries[0].at_ms == 1_000
+
+
+def test_a_detail_may_have_any_name() -> None:
+    timeline = Timeline(Clock())
+    timeline.note("gateway", "logs refused", who="somebody", what="stream")
+    assert timeline.entries[0].details == {"who": "somebody", "what": "stream"}
+
+
 def test_an_entry_prints_as_one_readable_line() -> None:
     assert str(Entry(2040, "caller", "presses", {"key": "0"})) == "    2.04 s  caller       presses  key=0"
 

@@ -202,6 +202,20 @@ async def test_sessions_are_handed_out_one_by_one_as_they_open(model: SimulatedM
         await model.next_session(seconds=0.01)
 
 
+async def test_whoever_watches_is_told_of_all_that_is_sent_also_of_what_the_caller_said(
+    model: SimulatedModel, client_of: Connect
+) -> None:
+    told: list[str] = []
+    model.on_event = lambda kind, _: told.append(kind)
+    await client_of(model)
+    session = await model.next_session()
+    session.caller_said("Hello?")
+    await session.until(lambda s: bool(s.sent("conversation.item.done")))
+
+    assert told == [event["type"] for event in session.sent_events]
+    assert "input_audio_buffer.speech_started" in told
+
+
 async def test_one_script_is_followed_across_sessions(client_of: Connect) -> None:
     async with SimulatedModel.scripted(["One.", Reply((Speech("Two."),))]) as model:
         said: list[str] = []
