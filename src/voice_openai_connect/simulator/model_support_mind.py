@@ -66,14 +66,13 @@ class Standing:
     """How many turns in a row made no sense."""
     last_topic: Topic | None
     """The last thing it was about, also when that is solved."""
-    steps_taken: int
 
 
 def standing(conversation: Conversation) -> Standing:
     """Read where the conversation stands from the caller's turns."""
     topic: Topic | None = None
     last_topic: Topic | None = None
-    step = puzzled = steps_taken = 0
+    step = puzzled = 0
     for text in caller_texts(conversation):
         about = topic_of(text)
         if about is not None and about is not topic:
@@ -83,9 +82,8 @@ def standing(conversation: Conversation) -> Standing:
         elif topic is not None:
             step += 1
         puzzled = 0 if topic or _makes_sense(text) else puzzled + 1
-        if topic is not None:
-            last_topic, steps_taken = topic, step
-    return Standing(topic, step, puzzled, last_topic, steps_taken)
+        last_topic = topic or last_topic
+    return Standing(topic, step, puzzled, last_topic)
 
 
 def caller_texts(conversation: Conversation) -> list[str]:
@@ -216,13 +214,18 @@ def _note_sentences(conversation: Conversation) -> list[str]:
     sentences = [topic.gist if topic else "The caller did not say what it is about."]
     if own_words := next((text for text in texts if topic and topic.is_meant_by(text)), ""):
         sentences[0] += f" In their words: “{own_words.strip()}”"
-    if topic and topic.tried:
-        tried = topic.tried[: where.steps_taken + 1]
+    if topic and (tried := _tried(topic, conversation)):
         outcome = "it did not help" if where.topic else "that settled it"
         sentences.append(f"The assistant {_listed(tried)}; {outcome}.")
     if texts and wants_person(texts[-1]):
         sentences.append("They want to speak to a person.")
     return sentences
+
+
+def _tried(topic: Topic, conversation: Conversation) -> list[str]:
+    """What has been tried: only what was said to the end. A sentence that was cut off has lost its words."""
+    said = " ".join(turn.text for turn in conversation.turns if turn.role == "assistant")
+    return [what for step, what in zip(topic.steps, topic.tried, strict=True) if step in said]
 
 
 def _listed(parts: Sequence[str]) -> str:

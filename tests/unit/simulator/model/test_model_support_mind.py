@@ -195,6 +195,21 @@ async def test_the_note_names_the_intent_when_asked_and_tells_the_story_in_brief
     assert story.endswith("They want to speak to a person.")
 
 
+async def test_the_note_tells_of_nothing_that_was_not_said_to_the_end(phone: Call) -> None:
+    phone.add("user", "My internet is down.")
+    phone.add("assistant", "")  # as the service leaves a sentence that the caller has interrupted
+    handed = await phone.tool_call("Sorry, can I speak to a real person?")
+    assert "router" not in handed["summary"]
+    assert handed["summary"].endswith("They want to speak to a person.")
+
+
+async def test_the_note_does_not_take_a_wish_for_a_person_for_an_answer(phone: Call) -> None:
+    await phone.says("My internet is down.")
+    handed = await phone.tool_call("I want to speak to a human.")
+    assert "asked for the router's light; it did not help" in handed["summary"]
+    assert "restarted" not in handed["summary"]
+
+
 async def test_the_note_of_an_empty_call_says_so(phone: Call) -> None:
     [written] = (await phone.reply(ResponseRequest(modality="text"))).outputs
     assert isinstance(written, Written)
