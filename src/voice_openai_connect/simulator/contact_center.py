@@ -152,7 +152,9 @@ class ContactCenter:
         return self._talking < self.agents and min(waiting, key=lambda other: other.priority) is contact
 
     async def _talk(self, contact: Contact, line: "_PacedLine") -> None:
-        said = sound.frames(await self._speech(self.greeting(contact), line))
+        hello = self.greeting(contact)
+        said = sound.frames(await self._speech(hello, line))
+        self.timeline.note("agent", "says", text=hello)
         talked_ms = 0
         while self.talk_ms is None or talked_ms < self.talk_ms:
             await line.step(said.pop(0) if said else SILENCE)

@@ -6,13 +6,13 @@ speech alone: spoken, recognised, summarised, ticketed, stored under a token, th
 """
 
 import asyncio
-import contextlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from voice_openai_connect.simulator import sound
 from voice_openai_connect.simulator.caller import Caller
 from voice_openai_connect.simulator.carrier_call import CarriedCall
 from voice_openai_connect.simulator.model import SimulatedModel
@@ -34,6 +34,11 @@ def run_demo(scenario: str = DEFAULT_SCENARIO, out: Path = Path("out")) -> int:
     """Play a scenario. 0 if the agent received the right context (or none was needed, and the call said goodbye)."""
     if scenario not in SCENARIOS:
         print(f"There is no scenario {scenario!r}. There are: {', '.join(SCENARIOS)}")
+        return 2
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"The recording cannot be kept in {out} ({error.strerror}). Choose another directory with --out")
         return 2
     try:
         return asyncio.run(_play(SCENARIOS[scenario], out / f"{scenario}-{datetime.now(UTC):%Y%m%d-%H%M%S}.wav"))
@@ -60,34 +65,46 @@ async def _play(scenario: Scenario, wav: Path) -> int:
     async with open_town(model, plan, timeline=timeline, voices=voices) as town:
         await preparing
         await scenario.happens(town.crm)
+        timeline.begin()
         call = await town.carrier.place_call(caller, from_=CALLER)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(call.ended), CALL_S)
+        complaints = [*await _until_over(call), *scenario.verdict(town, call), *map(str, call.violations)]
         assert town.gateway is not None  # noqa: S101 - asked for above
-        figures = _figures(await town.gateway.metrics())
-        return _report(scenario, town, call, figures, wav)
-
-
-def _report(scenario: Scenario, town: Town, call: CarriedCall, figures: Mapping[str, float], wav: Path) -> int:
-    for contact in town.center.contacts:
-        print(f"\n{town.center.screen(contact)}")
-    for ticket in town.crm.tickets.values():
-        print(f"\nIn the CRM: ticket {ticket.id}, “{ticket.properties['subject']}”")
-    wav.parent.mkdir(parents=True, exist_ok=True)
-    call.recording.save(wav)
-    print(f"\nThe whole call, left the caller, right what the caller heard: {wav}")
-    for session in town.model.sessions:
-        if said := [item for item in session.items if item.is_model_speech]:
-            print(f"The assistant's last sentence was {said[-1].audio_ms} ms long")
-    for name, text in _FIGURES.items():
-        if figures.get(f"{name}_count"):
-            mean = figures[f"{name}_sum"] / figures[f"{name}_count"]
-            print(f"{text}: {mean * 1_000:.1f} ms on average of {figures[f'{name}_count']:.0f}")
-    complaints = [*scenario.verdict(town, call), *(str(alert) for alert in call.violations)]
+        _show(town, call, wav)
+        _print_figures(_figures(await town.gateway.metrics()), call)
     for complaint in complaints:
         print(f"WRONG: {complaint}")
     print("\nAll is as it should be." if not complaints else "\nThis call did not go as it should have.")
     return 1 if complaints else 0
+
+
+async def _until_over(call: CarriedCall) -> list[str]:
+    """Wait for the end of the call. Returns what kept it from ending, such as a caller who waited in vain."""
+    await asyncio.wait({call.ended}, timeout=CALL_S)
+    if not call.ended.done():
+        return [f"the call had not ended after {CALL_S:g} s"]
+    error = call.ended.exception()
+    return [str(error) or type(error).__name__] if error else []
+
+
+def _show(town: Town, call: CarriedCall, wav: Path) -> None:
+    """What is left of the call: the agent's screen, the ticket, the recording."""
+    for contact in town.center.contacts:
+        print(f"\n{town.center.screen(contact)}")
+    for ticket in town.crm.tickets.values():
+        print(f"\nIn the CRM: ticket {ticket.id}, “{ticket.properties['subject']}”")
+    call.recording.save(wav)
+    print(f"\nThe whole call, left the caller, right what the caller heard: {wav}")
+
+
+def _print_figures(figures: Mapping[str, float], call: CarriedCall) -> None:
+    for name, text in _FIGURES.items():
+        if count := figures.get(f"{name}_count"):
+            ms = figures[f"{name}_sum"] / count * 1_000
+            print(
+                f"{text}: {f'{ms:.0f}' if ms >= 1 else 'less than 1'} ms{f', mean of {count:.0f}' if count > 1 else ''}"
+            )
+    quiet_ms = sound.longest_silence_ms(bytes(call.recording.sent), bytes(call.recording.heard))
+    print(f"The longest time that neither side spoke: {quiet_ms} ms")
 
 
 _FIGURES: Final[Mapping[str, str]] = {

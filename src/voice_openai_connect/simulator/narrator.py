@@ -16,9 +16,10 @@ _COLOURS: Final[Mapping[str, str]] = {
     "gateway": "33",
     "carrier": "90",
     "connect": "35",
+    "agent": "35",
     "model": "90",
 }
-_GATEWAY_SAYS: Final[Mapping[str, str]] = {
+GATEWAY_SAYS: Final[Mapping[str, str]] = {
     "call_started": "the call is on the line",
     "model_ready": "the model has confirmed µ-law both ways",
     "first_audio": "first sound of the answer, {value_ms} ms after the caller's turn",
@@ -35,6 +36,25 @@ _GATEWAY_SAYS: Final[Mapping[str, str]] = {
     "call_ended": "the assistant's part is over ({label})",
     "dial_ended": "dial ended: {status}, then {next}",
     "model_lost": "the model is lost ({label})",
+    "stamina.retry_scheduled": "a service did not answer, and is asked again",
+}
+"""The lines of the gateway's log that a listener wants to know about, by their message."""
+
+_OTHERS_SAY: Final[Mapping[tuple[str, str], str]] = {
+    ("carrier", "rings"): "rings {number}",
+    ("carrier", "asks"): "asks the gateway at {url}",
+    ("carrier", "opens a stream"): "opens a media stream to the gateway",
+    ("carrier", "logs"): "notes in its debugger: {code}, {text}",
+    ("carrier", "dials"): "dials {number}",
+    ("carrier", "has dialled"): "has finished the dial ({status})",
+    ("carrier", "hangs up"): "the call is over ({outcome})",
+    ("connect", "contact flow"): "answers, and the contact flow listens for digits",
+    ("connect", "invoked the Lambda"): "has heard the digits; the Lambda answered in {took_ms} ms",
+    ("connect", "contact queued"): "puts the caller into the queue {queue}, priority {priority}",
+    ("connect", "contact connected"): "an agent takes the call (handover {handover})",
+    ("connect", "contact ended"): "the agent's call is over",
+    ("model", "hears"): "hears “{text}”",
+    ("model", "forgets"): "forgets all but the {audio_end_ms} ms that were heard",
 }
 
 
@@ -51,28 +71,38 @@ class Narrator:
 
     def gateway_line(self, line: LogLine) -> None:
         """One line of the gateway's log."""
-        if told := _GATEWAY_SAYS.get(str(line.get("message"))):
+        if told := GATEWAY_SAYS.get(str(line.get("message"))):
             self.timeline.note("gateway", told.format_map(_Blank(line)))
         elif line.get("level") in {"warning", "error"}:
             self.timeline.note("gateway", f"logs {line.get('message')}", **_short(line))
 
     def model_event(self, kind: str, fields: Json) -> None:
-        """One event that the model sent."""
-        if kind == "conversation.item.input_audio_transcription.completed":
+        """One event that the model sent. What it says is told sentence by sentence, as it begins to say it."""
+        if kind == "conversation.item.input_audio_transcription.completed" and fields["transcript"]:
             self.timeline.note("model", "hears", text=fields["transcript"])
-        elif kind == "response.output_audio_transcript.done":
-            self.timeline.note("assistant", "says", text=fields["transcript"])
+        elif kind == "response.output_audio_transcript.delta":
+            self.timeline.note("assistant", "says", text=fields["delta"].strip())
+        elif kind == "conversation.item.truncated":
+            self.timeline.note("model", "forgets", audio_end_ms=fields["audio_end_ms"])
 
     def _print(self, entry: Entry) -> None:
-        text = entry.details.get("text")
-        what = f"“{text}”" if text and entry.what in {"says", "hears"} else entry.what
-        if entry.what == "hears":
-            what = f"hears {what}"
-        rest = {k: v for k, v in entry.details.items() if k != "text" or what == entry.what}
-        details = "  ".join(f"{name}={value}" for name, value in rest.items())
-        line = f"{entry.at_ms / 1000:7.2f} s  {entry.who:<10} {what}{'   ' + details if details else ''}"
+        line = f"{entry.at_ms / 1000:7.2f} s  {entry.who:<10} {_plain(_told(entry))}"
         colour = _COLOURS.get(entry.who)
         print(f"\x1b[{colour}m{line}\x1b[0m" if self._colour and colour else line, file=self.out, flush=True)
+
+
+def _told(entry: Entry) -> str:
+    """What happened, in a sentence; what has none is told as it was noted, details and all."""
+    if sentence := _OTHERS_SAY.get((entry.who, entry.what)):
+        return sentence.format_map(_Blank(entry.details))
+    if entry.what == "says":
+        return f"“{entry.details.get('text')}”"
+    return "   ".join([entry.what, *(f"{name}={value}" for name, value in entry.details.items())])
+
+
+def _plain(text: str) -> str:
+    """Without anything that a terminal would obey: words may come from anywhere."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 class _Blank(dict[str, Any]):

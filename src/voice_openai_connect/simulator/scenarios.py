@@ -66,19 +66,24 @@ def _reached_with_context(town: Town, call: CarriedCall, *, topic: str = "", tic
     return complaints
 
 
-def _ended_without_person(town: Town, call: CarriedCall) -> list[str]:
+def _ended_without_person(town: Town, call: CarriedCall, *, answer: str) -> list[str]:
     complaints = [] if call.outcome == "hung-up" else [f"the call ended with {call.outcome!r}, not with a goodbye"]
     if call.dials or town.center.contacts:
         complaints.append("a person was called although nobody asked for one")
+    said = [item.text for session in town.model.sessions for item in session.items if item.is_model_speech]
+    if not any(answer in sentence for sentence in said):
+        complaints.append("the caller's question was not answered")
     return complaints
 
 
 def _was_interrupted(town: Town, call: CarriedCall) -> list[str]:
-    (session,) = town.model.sessions
-    complaints = [] if session.truncations else ["the model was not told what the caller had heard"]
+    told = any(session.truncations for session in town.model.sessions)
+    complaints = [] if told else ["the model was not told what the caller had heard"]
     return [*complaints, *_reached_with_context(town, call, topic="internet")]
 
 
+# Each sentence is one that the town's ears have understood in sixty of sixty tries: the voice says it a little
+# differently every time, and some wordings ("let me talk to a person") are misheard more often than not.
 SCENARIOS: Final[dict[str, Scenario]] = {
     "escalation": Scenario(
         "A caller explains a problem, is not helped enough, and asks for a person.",
@@ -100,7 +105,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     ),
     "crm-down": Scenario(
         "HubSpot is down. The caller notices nothing, and the agent still knows why they call.",
-        (*_OUTAGE, Say("Please let me talk to a person."), *_TO_A_PERSON),
+        (*_OUTAGE, Say("Can I talk to a real person?"), *_TO_A_PERSON),
         lambda town, call: _reached_with_context(town, call, topic="internet", ticket=False),
         happens=lambda crm: crm.down(),
     ),
@@ -118,6 +123,6 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             Say("Thank you, that is all. Goodbye."),
             Wait(20_000),
         ),
-        _ended_without_person,
+        lambda town, call: _ended_without_person(town, call, answer="We are open"),
     ),
 }

@@ -5,7 +5,7 @@ Levels are dBFS where 0 is a sine that just fits into 16 bits, so `level_dbfs(to
 
 import math
 import wave
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -92,10 +92,11 @@ def frame_levels(data: bytes) -> list[float]:
     return [level_dbfs(ulaw_decode(frame)) for frame in frames(data)]
 
 
-def longest_silence_ms(data: bytes, *, below_dbfs: float = -50.0) -> int:
-    """The longest run of frames under that level: what a caller would call dead air."""
-    loud = [i for i, level in enumerate(frame_levels(data)) if level >= below_dbfs]
-    edges = [-1, *loud, -(-len(data) // FRAME_BYTES)]
+def longest_silence_ms(*sides: bytes, below_dbfs: float = -50.0) -> int:
+    """The longest run of frames under that level on every side: what a caller would call dead air."""
+    levels = [max(frame) for frame in zip_longest(*map(frame_levels, sides), fillvalue=-math.inf)]
+    loud = [i for i, level in enumerate(levels) if level >= below_dbfs]
+    edges = [-1, *loud, len(levels)]
     return max(after - before - 1 for before, after in pairwise(edges)) * FRAME_BYTES // BYTES_PER_MS
 
 

@@ -282,7 +282,7 @@ async def test_the_timeline_tells_what_became_of_the_contact() -> None:
         ({}, "What can I do for you?"),
         ({"handover": "missing", "intent": "billing"}, "What can I do for you?"),
         ({"handover": "ok", "intent": "lost_card"}, "it is about lost card"),
-        ({"handover": "ok"}, "I have your notes here."),
+        ({"handover": "ok"}, "I have your notes."),
     ],
 )
 def test_one_can_hear_whether_the_agent_has_the_context(attributes: dict[str, str], words: str) -> None:
