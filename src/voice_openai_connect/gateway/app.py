@@ -243,10 +243,10 @@ class Gateway:
             async with asyncio.timeout(limits.STREAM_START_MS / 1_000):
                 while (text := await socket.receive()) is not None:
                     message = reader.read(text)
-                    if isinstance(message, StreamStart):
-                        return message
                     if not reader.connected:
                         break
+                    if isinstance(message, StreamStart):
+                        return message
         except (TimeoutError, WireError):
             pass
         self._refuse("socket", "no_start")
