@@ -104,7 +104,7 @@ class FrontWatch:
         _log.info("dial_ended", call_sid=result.call_sid, **facts)
 
     def failed(self, what: str, error: BaseException) -> None:
-        """The store did not answer a question about what a call does next."""
+        """The store did not answer a question about what a call does next, or the answer could not be written."""
         self._metrics.broke(what.replace(" ", "_"))
         _log.error("broke", what=what, exc_info=error)
 

@@ -77,6 +77,10 @@ class FrontObserver(Protocol):
         """A dial to the contact centre is over."""
         ...
 
+    def failed(self, what: str, error: BaseException) -> None:
+        """Something broke that should not."""
+        ...
+
     def metrics(self) -> tuple[bytes, str]:
         """The exposition and its content type."""
         ...
@@ -180,6 +184,13 @@ class Gateway:
         self._refuse("stream", "twilio_error")
 
     def _render(self, step: NextStep, called: str) -> str:
+        try:
+            return self._written(step, called)
+        except Exception as error:  # noqa: BLE001 - Twilio hangs up on an error, and a person is always right
+            self._observer.failed("write step", error)
+            return self._written(FAIL_OPEN, called)
+
+    def _written(self, step: NextStep, called: str) -> str:
         return render(
             step,
             wording=self._desk.profile(called).wording(),
