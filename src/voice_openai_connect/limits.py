@@ -167,6 +167,8 @@ TRANSFER_SENTENCE_TRIES: Final = 2
 STEP_STORE_MS: Final = 700
 """Telling the other instances what is next; the caller hears nothing meanwhile, and this instance knows anyway."""
 STEPS_KEPT: Final = 10_000
+NEXT_ASKED_S: Final = 3.0
+"""From a closed stream to Twilio's question what is next. A server that stopped sooner would lose the caller."""
 SOCKET_CLOSE_S: Final = 1.0
 
 # --- The doctor, in seconds

@@ -169,6 +169,7 @@ class Gateway:
 
     async def what_is_next(self, request: VoiceRequest) -> str:
         """A stream has ended, on purpose or not."""
+        self.sessions.asked(request.call_sid)
         left = request.status == "completed"
         step = None if left else await self.sessions.next_step(request.call_sid)
         return self._render(after_stream(step, caller_left=left), request.called)

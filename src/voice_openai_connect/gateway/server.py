@@ -35,8 +35,10 @@ class DrainingServer(uvicorn.Server):
             self._draining = self._loop.create_task(self._drain_then_stop(), name="drain")
 
     async def _drain_then_stop(self) -> None:
-        await self._drain()
-        self.should_exit = True
+        try:
+            await self._drain()
+        finally:
+            self.should_exit = True
 
     async def serve_within(self) -> None:
         """Serve on a loop that belongs to somebody else: signals are theirs. Ended by `should_exit`."""

@@ -29,6 +29,9 @@ class SessionManager:
         self._steps: OrderedDict[str, NextStep] = OrderedDict()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._unasked: set[str] = set()
+        self._all_asked = asyncio.Event()
+        self._all_asked.set()
         self.draining = False
 
     # --- admission
@@ -76,14 +79,22 @@ class SessionManager:
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         """Keep what Twilio is to be told next: here at once, and in the store so that any instance can answer."""
         self._steps[call_sid] = step
+        self._unasked.add(call_sid)
+        self._all_asked.clear()
         while len(self._steps) > limits.STEPS_KEPT:
-            self._steps.popitem(last=False)
+            self.asked(self._steps.popitem(last=False)[0])
         await self._with_store(self._store.remember_step(call_sid, step), "remember step")
 
     async def next_step(self, call_sid: str) -> NextStep | None:
         """What was decided for this call, or None if nobody knows."""
         step = self._steps.get(call_sid)
         return step or await self._with_store(self._store.recall_step(call_sid), "recall step")
+
+    def asked(self, call_sid: str) -> None:
+        """Twilio has asked what is next for this call."""
+        self._unasked.discard(call_sid)
+        if not self._unasked:
+            self._all_asked.set()
 
     async def _with_store(self, asked: Awaitable[_T], what: str) -> _T | None:
         try:
@@ -104,15 +115,23 @@ class SessionManager:
         return True
 
     async def drain(self) -> None:
-        """Take no more calls; let those on the line finish, then hand over the rest. Returns when all are gone."""
+        """Take no more calls; let those on the line finish, then hand over the rest. Returns when all are gone.
+
+        Each wait is bounded. The last one is for Twilio, which asks what is next only after a stream has closed.
+        """
         self.draining = True
-        for order in (False, True):
-            if order:
-                for call_sid in list(self._live):
-                    self.order_handover(call_sid)
-            try:
-                async with asyncio.timeout(limits.SHUTDOWN_S):
-                    await self._idle.wait()
-            except TimeoutError:
-                continue
-            return
+        if not await _within(limits.SHUTDOWN_S, self._idle):
+            for call_sid in list(self._live):
+                self.order_handover(call_sid)
+            await _within(limits.SHUTDOWN_S, self._idle)
+        await _within(limits.NEXT_ASKED_S, self._all_asked)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> bool:
+    """Whether the event came in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
