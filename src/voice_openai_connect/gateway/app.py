@@ -221,32 +221,30 @@ class Gateway:
             self._refuse("socket", "line_taken")
             await websocket.close(code=1008)
             return
-        try:
-            handler = await self._serve_claimed(websocket, ticket)
-        finally:
-            self.sessions.release(ticket.call_sid)
-        if handler is not None:
-            await handler.settle()
-
-    async def _serve_claimed(self, websocket: WebSocket, ticket: Ticket) -> StreamHandler | None:
         handler: StreamHandler | None = None
 
         def peer_is_stuck() -> None:
             if handler is not None:
                 handler.lose_stream("not_reading")
 
-        socket = StarletteMediaSocket(websocket, peer_is_stuck)
-        reader = MediaReader()
-        start = await self._first_words(socket, reader)
-        if start is None or not self._belongs(start, ticket):
+        socket, reader = StarletteMediaSocket(websocket, peer_is_stuck), MediaReader()
+        try:
+            start = await self._first_words(socket, reader)
+            if start is not None and self._belongs(start, ticket):
+                handler = self._take_call(start)
+                await handler.run(socket, reader, start.stream_sid)
+        finally:
+            self.sessions.release(ticket.call_sid)
             await socket.close()
-            return None
+            if handler is not None:
+                await handler.settle()
+
+    def _take_call(self, start: StreamStart) -> StreamHandler:
         caller, called = start.parameters.get("caller", ""), start.parameters.get("called", "")
-        identity = identity_of(ticket.call_sid, caller, called)
+        identity = identity_of(start.call_sid, caller, called)
         call = Call(identity, self._desk.call_settings(called))
         handler = StreamHandler(call, self._desk.outside(identity), self._desk.observer(identity))
-        self.sessions.started(ticket.call_sid, handler)
-        await handler.run(socket, reader, start.stream_sid)
+        self.sessions.started(start.call_sid, handler)
         return handler
 
     async def _first_words(self, socket: StarletteMediaSocket, reader: MediaReader) -> StreamStart | None:

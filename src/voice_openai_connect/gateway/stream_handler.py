@@ -32,7 +32,7 @@ class Outside:
 
 
 class StreamHandler:
-    """One call's sockets, timers and tasks. `run` returns when all of them are gone."""
+    """One call's sockets, timers and tasks. `run` serves the stream; after `settle` all of them are gone."""
 
     def __init__(self, call: Call, outside: Outside, observer: CallObserver) -> None:
         self.call = call
@@ -47,7 +47,9 @@ class StreamHandler:
         self._leg: ModelLeg | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listening: asyncio.Task[None] | None = None
         self._closing = False
+        self._broken = False
         self._over = asyncio.Event()
 
     # --- events in
@@ -62,33 +64,48 @@ class StreamHandler:
             return
         self._busy = True
         try:
-            while self._events:
-                event, self._arrived_at = self._events.popleft()
-                for command in self.call.handle(event, int(self._loop.time() * 1_000)):
-                    self._carry_out[type(command)](self, command)
-        except Exception as error:  # noqa: BLE001 - a mistake of ours must not cost the caller the call
-            self._observer.failed("call", error)
-            self._start(self._close_stream(FAIL_OPEN), "emergency transfer")
+            while self._events and not self._over.is_set():
+                self._handle(*self._events.popleft())
         finally:
             self._busy = False
+
+    def _handle(self, event: ev.Event, arrived_at: float) -> None:
+        self._arrived_at = arrived_at
+        try:
+            for command in self.call.handle(event, int(self._loop.time() * 1_000)):
+                self._carry_out[type(command)](self, command)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours must not cost the caller the call
+            self._fail_open(error)
         if self.call.phase is Phase.ENDED:
             self._over.set()
 
+    def _fail_open(self, error: Exception) -> None:
+        """Let a person take over, and the call say that it has ended; if it cannot even do that, it is over anyway."""
+        self._start(self._close_stream(FAIL_OPEN), "emergency transfer")
+        if self._broken:
+            self._over.set()
+            self._disconnect(do.DisconnectModel())
+        self._broken = True
+        self._events.appendleft((ev.StreamLost("broken"), self._loop.time()))
+        self._observer.failed("call", error)
+
     def lose_stream(self, reason: str) -> None:
-        """The caller's line is gone although nobody closed it."""
-        self.post(ev.StreamLost(reason))
+        """Give the caller's line up: it is gone although nobody closed it. Ends `run`."""
+        self._lost(reason)
+        self._stop_listening()
 
     async def run(self, socket: MediaSocket, reader: MediaReader, stream_sid: str) -> None:
         """Serve the call from its verified `start` until its stream is closed. `settle` comes after it, always."""
         self._socket, self._writer = socket, MediaWriter(stream_sid)
         self._observer.stream_started(stream_sid)
+        self.post(ev.StreamStarted(stream_sid))
+        self._listening = self._start(self._listen(socket, reader), "listen")
         try:
-            self.post(ev.StreamStarted(stream_sid))
-            await self._listen(socket, reader)
+            await asyncio.wait({self._listening})
         finally:
+            self._stop_listening()
+            self._lost("closed")
             self._observer.frames(received=reader.frames, lost=reader.frames_lost)
-            if self._leg is not None:
-                await self._leg.close()
             await socket.close()
 
     async def settle(self) -> None:
@@ -101,38 +118,45 @@ class StreamHandler:
         except TimeoutError as error:
             self._observer.failed("settle", error)
         finally:
-            for timer in self._timers.values():
-                timer.cancel()
+            self._over.set()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
 
     async def _listen(self, socket: MediaSocket, reader: MediaReader) -> None:
-        """Read the socket until it is closed, from either side."""
+        """Read the socket until it is closed, from either side, or is worth no more reading."""
         bad = 0
         while True:
             try:
                 async with asyncio.timeout(limits.STREAM_SILENT_MS / 1_000):
                     text = await socket.receive()
             except TimeoutError:
-                self.post(ev.StreamLost("silent"))
-                return
+                return self._lost("silent")
             if text is None:
-                if not self._closing:
-                    self.post(ev.StreamLost("closed"))
-                return
+                return None  # `run` knows whether it was we who closed it
             try:
                 event = reader.read(text)
             except WireError:
                 bad += 1
                 if bad > limits.BAD_MESSAGES_MAX:
-                    self.post(ev.StreamLost("garbage"))
-                    return
+                    return self._lost("garbage")
                 continue
             if isinstance(event, ev.Event):
                 self.post(event)
             if isinstance(event, ev.StreamStopped):
-                return
+                return None
+
+    def _lost(self, reason: str) -> None:
+        """The stream is over, and unless we closed it ourselves or Twilio said so, that is news to the call."""
+        if not self._closing:
+            self.post(ev.StreamLost(reason))
+
+    def _stop_listening(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
 
     # --- commands out: the line
 
@@ -157,14 +181,30 @@ class StreamHandler:
         if self._closing or self._socket is None:
             return
         self._closing = True
-        await self._outside.remember_step(self.call.identity.call_sid, step)
-        await self._socket.close()
+        try:
+            await self._outside.remember_step(self.call.identity.call_sid, step)
+        finally:
+            await self._socket.close()
+            self._stop_listening()  # a peer that goes on talking after the close is not listened to
 
     # --- commands out: the model
 
     def _connect(self, _: do.ConnectModel) -> None:
-        self._leg = self._outside.open_model()
-        self._start(self._leg.run(self.post), "model leg")
+        try:
+            self._leg = self._outside.open_model()
+        except Exception as error:  # noqa: BLE001 - without a model there is still a person
+            self._observer.failed("open model", error)
+            self.post(ev.ModelLost("not_opened", permanent=True))
+        else:
+            self._start(self._run_model(self._leg), "model leg")
+
+    async def _run_model(self, leg: ModelLeg) -> None:
+        """The model's side from connecting to its end. It has promised not to raise; a caller must not depend on it."""
+        try:
+            await leg.run(self.post)
+        except Exception as error:  # noqa: BLE001 - silence would follow if the call did not hear of it
+            self._observer.failed("model leg", error)
+            self.post(ev.ModelLost("broken"))
 
     def _to_model(self, command: do.ModelCommand) -> None:
         if self._leg is not None:
@@ -177,10 +217,11 @@ class StreamHandler:
     # --- commands out: tools, CRM, records
 
     def _run_tool(self, command: do.RunTool) -> None:
-        tool, identity = self._outside.tools[command.name], self.call.identity
+        identity = self.call.identity
         context = ToolContext(identity.call_sid, identity.conversation_id, identity.caller_phone)
 
         async def run() -> ev.Event:
+            tool = self._outside.tools[command.name]
             return ev.ToolFinished(command.call_id, str(await tool(json.loads(command.arguments), context)))
 
         self._answer(run, lambda why: ev.ToolFailed(command.call_id, why), "tool")
@@ -214,13 +255,10 @@ class StreamHandler:
         self._answer(save, ev.HandoverNotSaved, "save handover")
 
     def _attach_ticket(self, command: do.AttachTicket) -> None:
-        async def attach() -> None:
-            try:
-                await self._outside.store.attach_ticket(
-                    command.token, command.contact_id, command.ticket_id, command.ticket_url
-                )
-            except Exception as error:  # noqa: BLE001 - the record stays as it is, which is still right
-                self._observer.failed("attach ticket", error)
+        async def attach() -> None:  # if it fails, the record stays as it is, which is still right
+            await self._outside.store.attach_ticket(
+                command.token, command.contact_id, command.ticket_id, command.ticket_url
+            )
 
         self._start(attach(), "attach ticket")
 
@@ -257,10 +295,16 @@ class StreamHandler:
     def _tell(self, command: do.Tell) -> None:
         self._observer.tell(command)
 
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = self._loop.create_task(work, name=f"{name} {self.call.identity.call_sid}")
+    def _start(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
+        def finished(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._observer.failed(what, error)
+
+        task = self._loop.create_task(work, name=f"{what} {self.call.identity.call_sid}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(finished)
+        return task
 
     _carry_out: ClassVar[dict[type[do.Command], Callable[["StreamHandler", Any], None]]] = {
         do.PlayAudio: _play,
