@@ -116,14 +116,21 @@ async def open_gateway(
     tools: Sequence[OwnTool] = (),
     *,
     open_model: OpenModel | None = None,
+    store: HandoverStore | None = None,
+    crm: Crm | None = None,
 ) -> AsyncGenerator[Parts, None]:
-    """Everything a process needs to answer calls; closed again when the block is left."""
+    """Everything a process needs to answer calls; closed again when the block is left.
+
+    What is passed is used instead of OpenAI, DynamoDB or HubSpot, and stays open: whoever made it closes it.
+    """
     metrics = Metrics()
     watch = FrontWatch(metrics)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(dynamo_repository(settings, on_throttle=metrics.throttled))
+        if store is None:
+            store = await stack.enter_async_context(dynamo_repository(settings, on_throttle=metrics.throttled))
         hubspot = hubspot_client(settings, on_trouble=lambda reason: metrics.crm_failed("detail", reason))
-        crm = await stack.enter_async_context(hubspot) if hubspot else None
+        if crm is None and hubspot is not None:
+            crm = await stack.enter_async_context(hubspot)
         sessions = SessionManager(store, max_calls=settings.max_calls, on_failure=watch.failed)
         counter = Counter(
             settings,
