@@ -49,15 +49,14 @@ def _root(
 @app.command()
 def serve(env_file: EnvFile = DEFAULT_ENV_FILE) -> None:
     """Answer calls until told to stop. On SIGTERM, calls in progress are finished first."""
-    settings = _settings(env_file)
-    with _explained():
-        from voice_openai_connect.own_tools import load_tools
-        from voice_openai_connect.profile import load_profiles
+    from voice_openai_connect.startup import load_start
 
-        profiles, tools = load_profiles(settings.agent_profile), load_tools(settings.tools_module)
+    _point_out_misspelt(env_file)
+    with _explained():
+        start = load_start(env_file=env_file)
     from voice_openai_connect.build import run_gateway
 
-    raise typer.Exit(run_gateway(settings, profiles, tools))
+    raise typer.Exit(run_gateway(start.settings, start.profiles, start.tools))
 
 
 @app.command()
@@ -140,24 +139,29 @@ def _refuse(text: str) -> NoReturn:
 
 
 def _settings(env_file: Path) -> "Settings":
-    from voice_openai_connect.config import load_settings, misspelt
+    from voice_openai_connect.config import load_settings
 
+    _point_out_misspelt(env_file)
     with _explained():
-        settings = load_settings(env_file=env_file)
+        return load_settings(env_file=env_file)
+
+
+def _point_out_misspelt(env_file: Path) -> None:
+    """First of all: a misspelt name is often why another one is missing."""
+    from voice_openai_connect.config import misspelt
+
     for line in misspelt(env_file):
         typer.echo(f"{env_file}: {line}", err=True)
-    return settings
 
 
 @contextmanager
 def _explained() -> Generator[None]:
     """Mistakes in settings, profile and tools end the command with their own words, and without a traceback."""
     from voice_openai_connect.config import ConfigError
-    from voice_openai_connect.own_tools import ToolsError
 
     try:
         yield
-    except (ConfigError, ToolsError) as error:
+    except ConfigError as error:
         _refuse(str(error))
 
 

@@ -59,8 +59,8 @@ ServiceUrl = Annotated[str, AfterValidator(values.service_url)]
 PhoneNumber = Annotated[str, AfterValidator(values.phone_number)]
 
 
-class Settings(BaseSettings):
-    """Every setting of the gateway. Made by `load_settings`; field names are the variables in lower case."""
+class OwnFiles(BaseSettings):
+    """Where the owner's own files are. They can be looked at whatever the other settings are like."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -71,6 +71,29 @@ class Settings(BaseSettings):
         validate_default=False,
     )
 
+    agent_profile: Annotated[Path, AfterValidator(_existing_file)] = Field(
+        DEFAULT_PROFILE, description="The TOML file that says how the assistant speaks and whom it transfers to"
+    )
+    tools_module: Annotated[
+        str, _matching(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "is not a Python module. Give a name such as shop.tools")
+    ] = Field("", description="A Python module with tools of your own")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only `load_settings` reads the environment, so that a test's settings never depend on the machine's."""
+        return (init_settings,)
+
+
+class Settings(OwnFiles):
+    """Every setting of the gateway. Made by `load_settings`; field names are the variables in lower case."""
+
     public_host: Annotated[str, AfterValidator(values.public_host)] = Field(
         description="The host name at which Twilio reaches this gateway, such as voice.example.com"
     )
@@ -79,12 +102,6 @@ class Settings(BaseSettings):
     log_level: Literal["INFO", "DEBUG"] = Field("INFO", description="How much is logged")
     log_full_numbers: bool = Field(default=False, description="Whether logs show whole phone numbers")
     max_calls: int = Field(limits.MAX_CALLS, ge=1, le=10_000, description="Calls at a time on this process")
-    agent_profile: Annotated[Path, AfterValidator(_existing_file)] = Field(
-        DEFAULT_PROFILE, description="The TOML file that says how the assistant speaks and whom it transfers to"
-    )
-    tools_module: Annotated[
-        str, _matching(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "is not a Python module. Give a name such as shop.tools")
-    ] = Field("", description="A Python module with tools of your own")
     console_token: Secret | None = Field(None, description="Opens the operators' commands; unset switches them off")
 
     twilio_account_sid: Annotated[
@@ -174,18 +191,6 @@ class Settings(BaseSettings):
             raise ValueError("is the same as TWILIO_PHONE_NUMBER: calls would come back here. Give Connect's number")
         return value
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only `load_settings` reads the environment, so that a test's settings never depend on the machine's."""
-        return (init_settings,)
-
     @property
     def public_base_url(self) -> str:
         """``https://host``, without a trailing slash: where webhooks are posted."""
@@ -225,12 +230,30 @@ def load_settings(env: Mapping[str, str] | None = None, env_file: Path | str | N
     Raises `ConfigError` with every mistake at once. Its text, and what can be reached from it, holds no value that
     was typed.
     """
-    stated = {**_from_file(env_file), **_from_environment(os.environ if env is None else env)}
+    return settings_from(stated_settings(env, env_file))
+
+
+def stated_settings(env: Mapping[str, str] | None, env_file: Path | str | None) -> dict[str, Any]:
+    """What is set, as it was typed. Raises `ConfigError` if the file cannot be read."""
+    return {**_from_file(env_file), **_from_environment(os.environ if env is None else env)}
+
+
+def settings_from(stated: Mapping[str, Any]) -> Settings:
+    """The settings, from what is set. Raises `ConfigError` as `load_settings` does."""
     try:
         return Settings.model_validate(stated)
     except ValidationError as error:
         mistakes = tuple(_mistake(detail) for detail in error.errors(include_input=False, include_url=False))
     raise ConfigError(mistakes)  # outside `except`, so that nothing that holds the values is chained to it
+
+
+def own_files_from(stated: Mapping[str, Any]) -> OwnFiles:
+    """The owner's own files, from what is set; those whose setting is a mistake are left at the default."""
+    try:
+        return OwnFiles.model_validate(stated)
+    except ValidationError as error:
+        wrong = {detail["loc"][0] for detail in error.errors(include_input=False, include_url=False)}
+    return OwnFiles.model_validate({name: value for name, value in stated.items() if name not in wrong})
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, str]:

@@ -6,12 +6,15 @@ A tool is an async function with a description. `TOOLS_MODULE` names the module 
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from voice_openai_connect.call.model_settings import ToolSpec
 from voice_openai_connect.gateway.ports import ToolContext
+from voice_openai_connect.profile import BUILT_IN_TOOLS
 
 Function = Callable[[Mapping[str, Any], ToolContext], Awaitable[str]]
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -69,10 +72,13 @@ def tool(
 def load_tools(module_name: str) -> tuple[OwnTool, ...]:
     """Import the module and return its tools in the order they stand there; none for an empty name.
 
-    Raises `ToolsError` if the module cannot be imported, holds no tool, or gives two tools one name.
+    The working directory is searched last, so nothing in it takes the place of a module that is installed. Raises
+    `ToolsError` if the module cannot be imported, holds no tool, or gives a tool the name of another one.
     """
     if not module_name:
         return ()
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
@@ -84,6 +90,8 @@ def load_tools(module_name: str) -> tuple[OwnTool, ...]:
     names = [each.spec.name for each in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ToolsError(f"TOOLS_MODULE: {module_name} has two tools called {twice[0]}. Rename one")
+    if clash := BUILT_IN_TOOLS.intersection(names):
+        raise ToolsError(f"TOOLS_MODULE: {module_name} has a tool called {min(clash)}, which is built in. Rename yours")
     return found
 
 

@@ -72,6 +72,24 @@ def test_a_tools_module_that_is_not_there_ends_serve(tmp_path: Path) -> None:
     assert (result.exit_code, "TOOLS_MODULE" in result.stderr) == (2, True)
 
 
+def test_serve_names_the_mistakes_of_settings_and_profile_in_one_run(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[profile.default]\nspeed = 9\n")
+    result = run("serve", "--env-file", env_file(tmp_path, AGENT_PROFILE=str(tmp_path / "mine.toml"), PORT="high"))
+
+    assert result.exit_code == 2
+    assert "PORT" in result.stderr
+    assert "mine.toml:2" in result.stderr
+
+
+def test_a_misspelt_setting_is_pointed_out_also_where_it_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "my.env"
+    path.write_text("OPENAI_API_KEYS=x\n")
+    result = run("serve", "--env-file", str(path))
+
+    assert "OPENAI_API_KEY: is not set" in result.stderr
+    assert "Did you mean OPENAI_API_KEY?" in result.stderr
+
+
 def test_a_misspelt_setting_is_pointed_out(tmp_path: Path) -> None:
     result = run("setup", "hubspot", "--env-file", env_file(tmp_path, HUBSPOT_ACESS_TOKEN="x"))
 

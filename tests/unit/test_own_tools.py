@@ -120,3 +120,24 @@ def test_a_module_that_breaks_is_named_with_its_error(module: Path):
 def test_a_module_that_is_not_there_is_named():
     with pytest.raises(ToolsError, match="no_such_module cannot be imported"):
         load_tools("no_such_module")
+
+
+@pytest.mark.parametrize("name", ["end_call", "transfer_to_human"])
+def test_the_name_of_a_built_in_tool_is_refused(module: Path, name: str):
+    module.write_text(HEAD + ONE.replace("one", name))
+
+    with pytest.raises(ToolsError, match=f"a tool called {name}, which is built in"):
+        load()
+
+
+def test_a_module_in_the_working_directory_is_found_but_hides_none_that_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "shop_of_this_directory.py").write_text(HEAD + ONE)
+    importlib.invalidate_caches()
+
+    assert [each.spec.name for each in load_tools("shop_of_this_directory")] == ["one"]
+    assert sys.path[-1] == str(tmp_path)
+    del sys.modules["shop_of_this_directory"]
