@@ -6,6 +6,7 @@ another model, store or CRM passes it to `open_gateway`; nothing below this file
 
 import asyncio
 import hashlib
+import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from voice_openai_connect.clients import dynamo_repository, hubspot_client
 from voice_openai_connect.config import Settings
 from voice_openai_connect.gateway.app import Front, Gateway, build_app
 from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg
-from voice_openai_connect.gateway.server import DrainingServer, server_config
+from voice_openai_connect.gateway.server import DrainingServer, listening_socket, server_config
 from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import Outside
 from voice_openai_connect.integrations.openai_client import RealtimeLeg
@@ -159,10 +160,11 @@ def _front(settings: Settings) -> Front:
 
 
 def run_gateway(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool] = ()) -> int:
-    """Serve until told to stop; the process's exit status."""
+    """Serve until told to stop; the process's exit status. Raises `CannotListenError` before anything has begun."""
     configure_logging(settings.log_level, full_numbers=settings.log_full_numbers, secrets=settings.secrets())
-    _say_what_is_unusual(settings)
-    _run(_serve(settings, profiles, tools))
+    with listening_socket(settings.host, settings.port) as listening:
+        _say_what_is_unusual(settings)
+        _run(_serve(settings, profiles, tools, listening))
     return 0
 
 
@@ -173,11 +175,12 @@ def _say_what_is_unusual(settings: Settings) -> None:
         log.warning("crm_off", detail="HUBSPOT_ACCESS_TOKEN is not set: calls are handed over without a ticket")
 
 
-async def _serve(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool]) -> None:
+async def _serve(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool], listening: socket.socket) -> None:
     async with open_gateway(settings, profiles, tools) as parts:
-        server = DrainingServer(server_config(parts.app, host=settings.host, port=settings.port), parts.sessions.drain)
-        log.info("serving", host=settings.host, port=settings.port, public=settings.public_base_url)
-        await server.serve()
+        port = listening.getsockname()[1]
+        server = DrainingServer(server_config(parts.app, host=settings.host, port=port), parts.sessions.drain)
+        log.info("serving", host=settings.host, port=port, public=settings.public_base_url)
+        await server.serve([listening])
 
 
 def _run(main: Coroutine[object, object, None]) -> None:

@@ -55,8 +55,13 @@ def serve(env_file: EnvFile = DEFAULT_ENV_FILE) -> None:
     with _explained():
         start = load_start(env_file=env_file)
     from voice_openai_connect.build import run_gateway
+    from voice_openai_connect.gateway.server import CannotListenError
 
-    raise typer.Exit(run_gateway(start.settings, start.profiles, start.tools))
+    try:
+        raise typer.Exit(run_gateway(start.settings, start.profiles, start.tools))
+    except CannotListenError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command()

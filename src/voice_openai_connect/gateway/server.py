@@ -60,6 +60,23 @@ class DrainingServer(uvicorn.Server):
         await super().serve(sockets)
 
 
+class CannotListenError(Exception):
+    """The address cannot be listened on; the text says why and what to do."""
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens on `host` (a name or an address) and `port`; 0 takes any free one.
+
+    Raises `CannotListenError`. uvicorn would do the same later, and end the process with the bare words of the system.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        why = str(error.strerror or error).partition(" (while")[0].lower()
+    raise CannotListenError(f"HOST, PORT: cannot listen on {host}:{port}: {why}. Stop the program that uses it, or set HOST and PORT to others")
+
+
 def server_config(app: Callable[..., object], *, host: str, port: int) -> uvicorn.Config:
     """The one way we run uvicorn: no compression, no trust in forwarded headers, explicit pings and limits."""
     return uvicorn.Config(
