@@ -74,9 +74,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         why = str(error.strerror or error).partition(" (while")[0].lower()
-    raise CannotListenError(
-        f"HOST, PORT: cannot listen on {host}:{port}: {why}. Stop the program that uses it, or set HOST and PORT to others"
-    )
+    remedy = "Stop the program that uses it, or set HOST and PORT to others"
+    raise CannotListenError(f"HOST, PORT: cannot listen on {host}:{port}: {why}. {remedy}")
 
 
 def server_config(app: Callable[..., object], *, host: str, port: int) -> uvicorn.Config:
