@@ -16,6 +16,12 @@ PLAYOUT_MARGIN_MS: Final = 200
 """With less than this unheard, the next audio may come after the line ran dry, so `heard` waits for a mark."""
 MARK_OVERDUE_MS: Final = 250
 """How far `heard` may run past a mark that has not come back: a stalled line must not be believed for long."""
+HOLD_AFTER_MS: Final = 2_200
+"""Silence outside the caller's own turn before the holding sound. Four seconds are promised; a dial needs the rest."""
+HOLD_MS: Final = 1_800
+"""One round of the holding sound, its own pause included."""
+HOLD_ROUNDS: Final = 40
+"""In a row; more than a minute of it would be a fault of ours, and every deadline ends sooner."""
 UNHEARD_AUDIO_MS: Final = 60_000
 """No reply is longer. Sockets swallow minutes of audio before they push back, so seconds are counted, not bytes."""
 CALLER_AUDIO_HELD_MS: Final = 2_000
@@ -26,6 +32,12 @@ MODEL_READY_MS: Final = 5_000
 """From stream start to a configured model, all tries included. After it the caller is taken to a person."""
 MODEL_CONNECT_MS: Final = 3_000
 """One try at the model's socket and its first event."""
+MODEL_SILENT_MS: Final = 6_000
+"""After the caller's turn, without a sound or a sign from the model: it is taken for lost."""
+RECOVERIES: Final = 1
+"""A model lost a second time in one call is not trusted a third time."""
+HISTORY_TURNS: Final = 40
+"""Given to a model that takes over in mid-call; older turns matter little and cost tokens in every response."""
 RESPONSE_RETRIES: Final = 1
 """A failed response is asked for again once; a second failure in a row takes the caller to a person."""
 RESPONSE_RETRY_WAIT_MS: Final = 300

@@ -154,6 +154,8 @@ class Metrics:
             Fact.CALL_ENDED: make("calls_ended", "Calls that ended for the assistant, and how", outcome=OUTCOMES),
             Fact.MODEL_READY: make("model_sessions", "Sessions of the model that were set up"),
             Fact.MODEL_LOST: make("model_failures", "Sessions that failed or were lost", "reason"),
+            Fact.MODEL_RECOVERED: make("model_recoveries", "Sessions that took over in the middle of a call"),
+            Fact.HOLD_PLAYED: make("hold_rounds", "Rounds of the holding sound that callers heard"),
             Fact.MODEL_FORMAT_REFUSED: make("model_formats_refused", "Sessions with an audio format that is not ours"),
             Fact.BARGE_IN: make("barge_ins", "Times that a caller interrupted the assistant"),
             Fact.RESPONSE_FAILED: make("model_responses_failed", "Replies that the model broke off", "code"),

@@ -28,7 +28,7 @@ _MIGHT_NEED_A_LOOK: Final = frozenset(
         Fact.FRAMES_DROPPED,
     }
 )
-_MANY: Final = frozenset({Fact.FIRST_AUDIO, Fact.BARGE_IN, Fact.IGNORED})
+_MANY: Final = frozenset({Fact.FIRST_AUDIO, Fact.BARGE_IN, Fact.HOLD_PLAYED, Fact.IGNORED})
 """Several in every minute of a call: counted always, written down under DEBUG."""
 
 

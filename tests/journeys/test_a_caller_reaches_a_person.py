@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Literal
 
 import pytest
 
 from voice_openai_connect.gateway.app import identity_of
+from voice_openai_connect.simulator import sound
 from voice_openai_connect.simulator.caller import Caller, HangUp, Listen, Press, Step, Wait, WaitForPerson
 from voice_openai_connect.simulator.carrier_call import CarriedCall
-from voice_openai_connect.simulator.model_mind import Reply, ToolCall, fail
+from voice_openai_connect.simulator.model_mind import Mishap, Reply, ToolCall, fail, say
 from voice_openai_connect.simulator.model_mind import call as calls
+from voice_openai_connect.simulator.model_response import Delivery
 from voice_openai_connect.simulator.model_session import ModelSession
 from voice_openai_connect.simulator.town import CALLER, CONNECT_NUMBER, GATEWAY_NUMBER, Town
 
@@ -183,13 +186,47 @@ async def test_a_model_that_keeps_pcm_is_never_heard(town: Town) -> None:
     assert town.center.contacts[0].attributes["escalation_reason"] == "model_lost"
 
 
-async def test_a_model_lost_in_mid_sentence_takes_the_caller_to_a_person(town: Town) -> None:
+@pytest.mark.parametrize("how", ["reset", 1011, 1001, "stall"])
+async def test_a_model_lost_in_mid_sentence_comes_back_with_what_was_heard(
+    quick_town: OpenTown, how: Literal["reset", "stall"] | int
+) -> None:
+    words = "one two three four five six seven eight"
+    broken = say(words, audio=sound.ulaw_encode(sound.tone(440, 4_000)), mishap=Mishap(1_500, how))
+    async with quick_town([broken, "As I was saying."], model={"delivery": Delivery(speed=4.0)}) as town:
+        call = await ring(town, Wait(60_000))
+        first = await greeted(town, call)
+        first.caller_said("Tell me everything")
+        second = await town.model.next_session(seconds=20)
+        await second.until(lambda s: bool(s.sent("response.done")), seconds=20)
+
+        kinds = [event["type"] for event in second.received_events]
+        assert kinds[0] == "session.update"
+        assert kinds.index("conversation.item.create") < kinds.index("response.create")
+        assert "input_audio_buffer.append" not in kinds[: kinds.index("response.create")]
+        told = [(item.role, item.text) for item in second.items]
+        assert ("user", "Tell me everything") in told
+        assert all("eight" not in text for _, text in told)
+        call.complete()
+
+
+async def test_a_model_lost_twice_takes_the_caller_to_a_person(town: Town) -> None:
     call = await ring(town, *TO_A_PERSON)
-    session = await greeted(town, call)
-    session.wire.drop()
+    (await greeted(town, call)).wire.drop()
+    second = await town.model.next_session(seconds=20)
+    await second.until(lambda s: bool(s.sent("response.done")), seconds=20)
+    second.wire.drop()
     await over(call)
 
     assert town.center.contacts[0].attributes["escalation_reason"] == "model_lost"
+
+
+async def test_a_model_that_lies_about_its_format_is_never_heard(town: Town) -> None:
+    town.model.faults.lie_about_format = True
+    call = await ring(town, *TO_A_PERSON)
+    await over(call)
+
+    assert town.center.contacts[0].attributes["escalation_reason"] == "model_lost"
+    assert call.heard == []
 
 
 async def test_a_model_that_fails_twice_in_a_row_takes_the_caller_to_a_person(quick_town: OpenTown) -> None:

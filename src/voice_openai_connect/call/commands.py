@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from voice_openai_connect.call import events
 from voice_openai_connect.call.events import Purpose
@@ -110,9 +110,10 @@ class DeleteItem(ModelCommand):
 
 
 @dataclass(slots=True)
-class AddCallerText(ModelCommand):
-    """Tell the model something the caller did other than by voice, as a text turn of the caller's."""
+class AddText(ModelCommand):
+    """Add a turn to the model's memory as text: what the caller keyed, what was said before the model was lost."""
 
+    who: Literal["caller", "assistant", "system"]
     text: str
 
 

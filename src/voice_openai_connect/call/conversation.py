@@ -65,6 +65,10 @@ class Conversation:
         """The turns that have words."""
         return [turn for turn in self._turns.values() if turn.text]
 
+    def history(self) -> list[Turn]:
+        """The last turns, for a model that takes over in the middle of a call."""
+        return self.turns[-limits.HISTORY_TURNS :]
+
     def summary(self, why: str) -> str:
         """A summary from the words alone, for when the model cannot write one. Plain text, bounded."""
         said = [turn.text for turn in self.turns if turn.who == "caller"]

@@ -10,6 +10,8 @@ class Fact(StrEnum):
     CALL_ENDED = "call_ended"  # how: handed_over, goodbye, caller_left, line_lost
     MODEL_READY = "model_ready"
     MODEL_LOST = "model_lost"  # reason
+    MODEL_RECOVERED = "model_recovered"  # value: lost → talking again, ms
+    HOLD_PLAYED = "hold_played"
     MODEL_FORMAT_REFUSED = "model_format_refused"
     FIRST_AUDIO = "first_audio"  # value: speech stopped → first audio to the caller, ms
     BARGE_IN = "barge_in"

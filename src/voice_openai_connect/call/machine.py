@@ -5,17 +5,18 @@ carries out its commands in order and posts what happens. `LEGAL` says which eve
 phase. Anything else is counted and ignored: a phone call survives a stray message.
 
     starting ──► talking ◄──► saying_goodbye ──► ended
-        │           │               │              ▲
-        └───────────┴───────────────┴► handing_over ──► dialing
+        │          │ ▲ ▼             │             ▲
+        │          │ recovering      │             │
+        └──────────┴───┴─────────────┴► handing_over ──► dialing
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.commands import (
-    AddCallerText,
+    AddText,
     AnswerTool,
     CancelResponse,
     CancelTimer,
@@ -24,6 +25,7 @@ from voice_openai_connect.call.commands import (
     ConfigureModel,
     ConnectModel,
     DisconnectModel,
+    ModelCommand,
     PlayAudio,
     RequestResponse,
     RequestSummary,
@@ -33,12 +35,16 @@ from voice_openai_connect.call.commands import (
     Tell,
 )
 from voice_openai_connect.call.conversation import Conversation
+from voice_openai_connect.call.dispatch import Dispatch
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.floor import Floor
+from voice_openai_connect.call.format_check import CERTAIN_BYTES, looks_like_pcm16
 from voice_openai_connect.call.handing_over import CRM_TIMER, SAVE_TIMER, SUMMARY_TIMER, HandingOver
-from voice_openai_connect.call.instructions import summary_note, word_for_word
-from voice_openai_connect.call.phases import LEGAL, RECORD_ANSWERS, Phase
+from voice_openai_connect.call.instructions import INTERRUPTED, summary_note, word_for_word
+from voice_openai_connect.call.patience import QUIET_TIMER, STALLED_TIMER, Patience
+from voice_openai_connect.call.phases import CONVERSATION, LEGAL, RECORD_ANSWERS, WAITING_FOR_US, Phase
+from voice_openai_connect.call.sentence import CANCELLED_TIMER, SENTENCE_TIMER, TransferSentence
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.speech import Speech
 from voice_openai_connect.call.tools import END_CALL, TRANSFER, TransferWish, arguments_of, transfer_wish
@@ -49,8 +55,6 @@ _READY: Final = "model_ready"
 _CALL_LIMIT: Final = "call_limit"
 _KEYS: Final = "keys"
 _RETRY: Final = "retry"
-_SENTENCE: Final = "sentence"
-_CANCELLED: Final = "cancelled"
 _GOODBYE: Final = "goodbye"
 _LATE: Final = "late"
 _TOOL: Final = "tool:"
@@ -59,29 +63,7 @@ _HARMLESS: Final = frozenset({"response_cancel_not_active"})
 """Errors that only say that the model was quicker than we."""
 
 
-_Method = TypeVar("_Method", bound=Callable[..., list[Command]])
-_HANDLERS: Final[dict[type[ev.Event], Callable[[Any, Any, int], list[Command]]]] = {}
-_TIMERS: Final[dict[str, Callable[[Any, int], list[Command]]]] = {}
-
-
-def _on(*kinds: type[ev.Event]) -> Callable[[_Method], _Method]:
-    """The method below handles these events."""
-
-    def register(method: _Method) -> _Method:
-        _HANDLERS.update(dict.fromkeys(kinds, method))
-        return method
-
-    return register
-
-
-def _when(timer: str) -> Callable[[_Method], _Method]:
-    """The method below is for this timer."""
-
-    def register(method: _Method) -> _Method:
-        _TIMERS[timer] = method
-        return method
-
-    return register
+_dispatch: Final = Dispatch()
 
 
 class Call:
@@ -98,6 +80,11 @@ class Call:
         self._waiting_audio = WaitingAudio()
         self._model_ready = False
         self._connects = 0
+        self._recoveries = 0
+        self._lost_at = 0
+        self._first_bytes = b""
+        """The beginning of what a new session sends, until its format is certain."""
+        self._patience = Patience(self._speech, settings.holding_sound)
         self._last_request: RequestResponse | None = None
         self._failures = 0
         self._idle_prompts = 0
@@ -107,10 +94,7 @@ class Call:
         self._tools_running: set[str] = set()
         self._handing_over: HandingOver | None = None
         self._decided_at = 0
-        self._sentence_tries = 0
-        self._sentence_made = False
-        self._sentence_over = False
-        self._sentence_spoken = False
+        self._sentence = TransferSentence(settings.transfer_sentence, self._floor, self._speech)
 
     def handle(self, event: ev.Event, now: int) -> tuple[Command, ...]:
         """Take in what happened at `now` (ms); return what is to be done, in order. Never raises for an event."""
@@ -120,11 +104,11 @@ class Call:
                 return ()
             self.ignored += 1
             return (Tell(Fact.IGNORED, kind.__name__),)
-        return tuple(_HANDLERS[kind](self, event, now))
+        return tuple(_dispatch.by_event[kind](self, event, now))
 
     # --- the line
 
-    @_on(ev.StreamStarted)
+    @_dispatch.on(ev.StreamStarted)
     def _stream_started(self, _: ev.StreamStarted, now: int) -> list[Command]:
         if self._connects:
             return []
@@ -132,36 +116,33 @@ class Call:
             Tell(Fact.CALL_STARTED),
             SetTimer(_READY, now + limits.MODEL_READY_MS),
             SetTimer(_CALL_LIMIT, now + self.settings.call_ms),
+            self._patience.listen(now),
             *self._connect(),
         ]
 
-    @_on(ev.CallerAudio)
+    @_dispatch.on(ev.CallerAudio)
     def _caller_audio(self, event: ev.CallerAudio, _: int) -> list[Command]:
-        if self.phase is Phase.STARTING:
+        if self.phase is Phase.STARTING or self.phase is Phase.RECOVERING:
             self._waiting_audio.add(event.payload)
             return []
         if self.phase is Phase.HANDING_OVER:
             return []  # the assistant has stopped listening; the person will hear the caller
         return [SendCallerAudio(event.payload)]
 
-    @_on(ev.PlaybackReached)
+    @_dispatch.on(ev.PlaybackReached)
     def _playback_reached(self, event: ev.PlaybackReached, now: int) -> list[Command]:
         self._speech.reached(event.name, now)
         return self._last_words_heard(now)
 
-    @_on(ev.StreamStopped)
-    def _stream_stopped(self, _: ev.Event, __: int) -> list[Command]:
-        return self._end("caller_left")
-
-    @_on(ev.StreamLost)
-    def _stream_lost(self, _: ev.StreamLost, __: int) -> list[Command]:
-        return self._end("line_lost")
+    @_dispatch.on(ev.StreamStopped, ev.StreamLost)
+    def _line_ended(self, event: ev.Event, _: int) -> list[Command]:
+        return self._end("caller_left" if isinstance(event, ev.StreamStopped) else "line_lost")
 
     def _end(self, how: str) -> list[Command]:
         self.phase = Phase.ENDED
         return [Tell(Fact.CALL_ENDED, how), DisconnectModel()]
 
-    @_on(ev.KeyPressed)
+    @_dispatch.on(ev.KeyPressed)
     def _key_pressed(self, event: ev.KeyPressed, now: int) -> list[Command]:
         if self.settings.person_key and event.digit == self.settings.person_key and not self._keys:
             return self._escalate(Reason.KEY, now)
@@ -170,12 +151,15 @@ class Call:
         self._keys = (self._keys + event.digit)[: limits.KEYS_MAX]
         return [SetTimer(_KEYS, now + limits.KEYS_PAUSE_MS)]
 
-    @_when(_KEYS)
-    def _keys_over(self, _: int) -> list[Command]:
+    @_dispatch.when(_KEYS)
+    def _keys_over(self, now: int) -> list[Command]:
         keys, self._keys = self._keys, ""
         if not keys or self.phase is not Phase.TALKING:
             return []
-        return [AddCallerText(f"(The caller pressed these keys: {keys})"), *self._ask(RequestResponse("reply"))]
+        return [
+            AddText("caller", f"(The caller pressed these keys: {keys})"),
+            *self._ask(RequestResponse("reply"), now),
+        ]
 
     # --- the model comes and goes
 
@@ -183,26 +167,56 @@ class Call:
         self._connects += 1
         return [ConnectModel()]
 
-    @_on(ev.ModelConnected)
+    @_dispatch.on(ev.ModelConnected)
     def _model_connected(self, _: ev.ModelConnected, __: int) -> list[Command]:
         return [ConfigureModel()]
 
-    @_on(ev.ModelConfigured)
+    @_dispatch.on(ev.ModelConfigured)
     def _model_configured(self, event: ev.ModelConfigured, now: int) -> list[Command]:
         wanted = self.settings.audio_format
         if event.input_format != wanted or event.output_format != wanted:
-            return [Tell(Fact.MODEL_FORMAT_REFUSED), *self._escalate(Reason.MODEL_LOST, now)]
+            return self._format_refused(now)
         self._model_ready = True
-        self.phase = Phase.TALKING
+        self._first_bytes = b""
         payloads, dropped_ms = self._waiting_audio.take()
         commands: list[Command] = [CancelTimer(_READY), Tell(Fact.MODEL_READY)]
         if dropped_ms:
             commands.append(Tell(Fact.FRAMES_DROPPED, "model_not_ready", dropped_ms))
-        commands += self._ask(RequestResponse("greeting", word_for_word(self.settings.greeting)))
-        commands += [SendCallerAudio(payload) for payload in payloads]
-        return commands
+        if self.phase is Phase.RECOVERING:
+            commands += self._go_on_where_we_were(now)
+        else:
+            commands += self._ask(RequestResponse("greeting", word_for_word(self.settings.greeting)), now)
+        self.phase = Phase.TALKING
+        return commands + [SendCallerAudio(payload) for payload in payloads]
 
-    @_on(ev.ModelLost)
+    def _format_refused(self, now: int) -> list[Command]:
+        """Another format than ours would be noise; no second try will change the service's mind."""
+        self._model_ready = False
+        return [Tell(Fact.MODEL_FORMAT_REFUSED), *self._escalate(Reason.MODEL_LOST, now)]
+
+    def _go_on_where_we_were(self, now: int) -> list[Command]:
+        """A new session has no memory: give it the turns as they were heard, and let it pick up the thread."""
+        commands: list[Command] = [Tell(Fact.MODEL_RECOVERED, value_ms=now - self._lost_at)]
+        commands += [AddText(turn.who, turn.text) for turn in self.conversation.history()]
+        return [*commands, AddText("system", INTERRUPTED), *self._ask(RequestResponse("reply"), now)]
+
+    def _recover(self, now: int) -> list[Command]:
+        """Try the model once more. What it was saying is cut off: its session, and the rest of its words, are gone."""
+        self.phase = Phase.RECOVERING
+        self._recoveries += 1
+        self._lost_at = now
+        self._tools_running.clear()
+        silence = [c for c in self._speech.stop(now) if not isinstance(c, ModelCommand)]
+        return [
+            *silence,
+            SetTimer(_READY, now + limits.MODEL_READY_MS),
+            CancelTimer(_RETRY),
+            CancelTimer(STALLED_TIMER),
+            self._patience.listen(now),
+            *self._connect(),
+        ]
+
+    @_dispatch.on(ev.ModelLost)
     def _model_lost(self, event: ev.ModelLost, now: int) -> list[Command]:
         told = Tell(Fact.MODEL_LOST, event.reason)
         self._model_ready = False
@@ -210,6 +224,8 @@ class Call:
         match self.phase:
             case Phase.STARTING if not event.permanent and self._connects < limits.MODEL_CONNECTS:
                 return [told, *self._connect()]
+            case Phase.TALKING if not event.permanent and self._recoveries < limits.RECOVERIES:
+                return [told, *self._recover(now)]
             case Phase.SAYING_GOODBYE:
                 return [told, *self._hang_up(farewell=not self._speech.all_heard)]
             case Phase.HANDING_OVER:
@@ -217,7 +233,7 @@ class Call:
             case _:
                 return [told, *self._escalate(Reason.MODEL_LOST, now)]
 
-    @_on(ev.ModelErred)
+    @_dispatch.on(ev.ModelErred)
     def _model_erred(self, event: ev.ModelErred, _: int) -> list[Command]:
         if event.code in _HARMLESS:
             return []
@@ -227,13 +243,14 @@ class Call:
 
     # --- the caller speaks
 
-    @_on(ev.CallerSpeechStarted)
+    @_dispatch.on(ev.CallerSpeechStarted)
     def _caller_speech_started(self, event: ev.CallerSpeechStarted, now: int) -> list[Command]:
         if self.phase is Phase.HANDING_OVER:
             return []
         self.conversation.caller_began(event.item_id)
         self._speech_stopped_at = None
         self._idle_prompts = 0
+        self._patience.caller_speaks()
         commands: list[Command] = []
         if self.phase is Phase.SAYING_GOODBYE:
             self.phase = Phase.TALKING
@@ -250,36 +267,36 @@ class Call:
                 commands.append(CancelResponse(self._floor.active))
         return commands
 
-    @_on(ev.CallerSpeechStopped)
+    @_dispatch.on(ev.CallerSpeechStopped)
     def _caller_speech_stopped(self, _: ev.CallerSpeechStopped, now: int) -> list[Command]:
         self._speech_stopped_at = now
-        return []
+        return self._patience.owe_answer(now)
 
-    @_on(ev.CallerStayedSilent)
+    @_dispatch.on(ev.CallerStayedSilent)
     def _caller_stayed_silent(self, _: ev.CallerStayedSilent, now: int) -> list[Command]:
         self._idle_prompts += 1
         if self._idle_prompts < limits.IDLE_PROMPTS or self.phase is not Phase.TALKING:
             return []
         return self._say_goodbye(now, ask=True)
 
-    @_on(ev.CallerTranscribed)
+    @_dispatch.on(ev.CallerTranscribed)
     def _caller_transcribed(self, event: ev.CallerTranscribed, now: int) -> list[Command]:
         self.conversation.caller_said(event.item_id, event.text)
         if self.phase is Phase.HANDING_OVER or not self.settings.phrases.wants_person(event.text):
             return []
         return self._escalate(Reason.CALLER_ASKED, now)
 
-    @_on(ev.CallerTranscriptionFailed)
+    @_dispatch.on(ev.CallerTranscriptionFailed)
     def _caller_transcription_failed(self, event: ev.CallerTranscriptionFailed, _: int) -> list[Command]:
         return [Tell(Fact.TRANSCRIPTION_FAILED, event.code)]
 
     # --- the model speaks
 
-    def _ask(self, request: RequestResponse) -> list[Command]:
+    def _ask(self, request: RequestResponse, now: int) -> list[Command]:
         self._last_request = request
-        return self._floor.request(request)
+        return [*self._floor.request(request), *self._patience.owe_answer(now)]
 
-    @_on(ev.ModelResponseStarted)
+    @_dispatch.on(ev.ModelResponseStarted)
     def _response_started(self, event: ev.ModelResponseStarted, _: int) -> list[Command]:
         if event.purpose == "summary":
             return []
@@ -289,27 +306,34 @@ class Call:
             return [CancelResponse(event.response_id)]
         return []
 
-    @_on(ev.ModelAudio)
+    @_dispatch.on(ev.ModelAudio)
     def _model_audio(self, event: ev.ModelAudio, now: int) -> list[Command]:
         if not self._model_ready:
             return []
+        if len(self._first_bytes) < CERTAIN_BYTES:
+            self._first_bytes += event.audio[:CERTAIN_BYTES]
+            if looks_like_pcm16(self._first_bytes):
+                return self._format_refused(now)
         commands = self._speech.audio(event, now)
-        if self._speech_stopped_at is not None and any(type(c) is PlayAudio for c in commands):
+        if not any(type(c) is PlayAudio for c in commands):
+            return commands
+        self._patience.model_gave_sign(now)
+        if self._speech_stopped_at is not None:
             commands.append(Tell(Fact.FIRST_AUDIO, value_ms=now - self._speech_stopped_at))
             self._speech_stopped_at = None
         return commands
 
-    @_on(ev.ModelAudioFinished)
+    @_dispatch.on(ev.ModelAudioFinished)
     def _model_audio_finished(self, event: ev.ModelAudioFinished, now: int) -> list[Command]:
         return self._speech.item_finished(event.item_id, now)
 
-    @_on(ev.ModelSaid)
+    @_dispatch.on(ev.ModelSaid)
     def _model_said(self, event: ev.ModelSaid, _: int) -> list[Command]:
         if not self._speech.is_muted(event.response_id):
             self.conversation.assistant_said(event.item_id, event.text, final=event.final)
         return []
 
-    @_on(ev.ModelResponseFinished)
+    @_dispatch.on(ev.ModelResponseFinished)
     def _response_finished(self, event: ev.ModelResponseFinished, now: int) -> list[Command]:
         if event.purpose == "summary":
             return self._summary_finished(event, now)
@@ -317,13 +341,16 @@ class Call:
         commands += self._floor.finished(event.response_id)
         silent = not self._speech.has_voiced(event.response_id)
         if event.purpose == "transfer":
-            return commands + self._transfer_finished(event, now)
+            commands += self._sentence.response_finished(event, now, until=self._sentence_until)
+            return commands + self._move_on(now)
         if event.purpose == "goodbye" and silent and self.phase is Phase.SAYING_GOODBYE:
             return commands + self._hang_up(farewell=True)
         if event.status == "failed" or (event.status == "incomplete" and silent):
             return commands + self._response_failed(event, now)
         if event.status == "completed":
             self._failures = 0
+            if not self._tools_running:
+                self._patience.answer_given()
         return commands + self._last_words_heard(now)
 
     def _response_failed(self, event: ev.ModelResponseFinished, now: int) -> list[Command]:
@@ -339,7 +366,7 @@ class Call:
         self._last_request = self._last_request if greeting else RequestResponse("reply")
         return [told, SetTimer(_RETRY, now + max(wait, limits.RESPONSE_RETRY_WAIT_MS))]
 
-    @_when(_RETRY)
+    @_dispatch.when(_RETRY)
     def _retry(self, _: int) -> list[Command]:
         if self.phase is not Phase.TALKING or not self._floor.free or self._last_request is None:
             return []
@@ -347,7 +374,7 @@ class Call:
 
     # --- tools
 
-    @_on(ev.ModelToolCalled)
+    @_dispatch.on(ev.ModelToolCalled)
     def _tool_called(self, event: ev.ModelToolCalled, now: int) -> list[Command]:
         if event.call_id in self._tools_called or len(self._tools_called) >= limits.TOOL_CALLS:
             return [Tell(Fact.TOOL_REFUSED, "repeated")]
@@ -365,36 +392,37 @@ class Call:
             ask = not self._speech.has_voiced(event.response_id)
             return [AnswerTool(event.call_id, "The call ends after your goodbye."), *self._say_goodbye(now, ask=ask)]
         if event.name not in self.settings.tools:
-            return [Tell(Fact.TOOL_REFUSED, "unknown"), *self._answer(event.call_id, "There is no such tool.")]
+            return [Tell(Fact.TOOL_REFUSED, "unknown"), *self._answer(event.call_id, "There is no such tool.", now)]
         if arguments_of(event.arguments) is None:
             problem = "The arguments were not a JSON object of reasonable size."
-            return [Tell(Fact.TOOL_REFUSED, "arguments"), *self._answer(event.call_id, problem)]
+            return [Tell(Fact.TOOL_REFUSED, "arguments"), *self._answer(event.call_id, problem, now)]
         self._tools_running.add(event.call_id)
         return [
             Tell(Fact.TOOL_CALLED, event.name),
             RunTool(event.call_id, event.name, event.arguments),
             SetTimer(_TOOL + event.call_id, now + limits.TOOL_MS),
+            *self._patience.owe_answer(now),
         ]
 
-    @_on(ev.ToolFinished)
-    def _tool_finished(self, event: ev.ToolFinished, _: int) -> list[Command]:
-        return self._tool_over(event.call_id, event.output)
+    @_dispatch.on(ev.ToolFinished)
+    def _tool_finished(self, event: ev.ToolFinished, now: int) -> list[Command]:
+        return self._tool_over(event.call_id, event.output, now)
 
-    @_on(ev.ToolFailed)
-    def _tool_failed(self, event: ev.ToolFailed, _: int) -> list[Command]:
-        return self._tool_over(event.call_id, f"The tool failed: {event.reason}")
+    @_dispatch.on(ev.ToolFailed)
+    def _tool_failed(self, event: ev.ToolFailed, now: int) -> list[Command]:
+        return self._tool_over(event.call_id, f"The tool failed: {event.reason}", now)
 
-    def _tool_over(self, call_id: str, output: str) -> list[Command]:
+    def _tool_over(self, call_id: str, output: str, now: int) -> list[Command]:
         """A tool's result, the first time; what comes after its deadline has been answered for already."""
         if call_id not in self._tools_running:
             return []
         self._tools_running.discard(call_id)
         if self.phase is Phase.HANDING_OVER:
             return [CancelTimer(_TOOL + call_id)]
-        return [CancelTimer(_TOOL + call_id), *self._answer(call_id, output)]
+        return [CancelTimer(_TOOL + call_id), *self._answer(call_id, output, now)]
 
-    def _answer(self, call_id: str, output: str) -> list[Command]:
-        return [AnswerTool(call_id, output), *self._ask(RequestResponse("reply"))]
+    def _answer(self, call_id: str, output: str, now: int) -> list[Command]:
+        return [AnswerTool(call_id, output), *self._ask(RequestResponse("reply"), now)]
 
     # --- goodbye
 
@@ -403,7 +431,7 @@ class Call:
         timer = SetTimer(_GOODBYE, now + limits.GOODBYE_MS)
         if not ask:
             return [timer]
-        return [timer, *self._ask(RequestResponse("goodbye", word_for_word(self.settings.goodbye_sentence)))]
+        return [timer, *self._ask(RequestResponse("goodbye", word_for_word(self.settings.goodbye_sentence)), now)]
 
     def _hang_up(self, *, farewell: bool = False) -> list[Command]:
         self.phase = Phase.ENDED
@@ -415,13 +443,13 @@ class Call:
             return []
         if self.phase is Phase.SAYING_GOODBYE and self._floor.free:
             return self._hang_up()
-        if self.phase is Phase.HANDING_OVER and self._sentence_made:
-            return self._sentence_ends(now, spoken=True)
+        if self.phase is Phase.HANDING_OVER:
+            return self._sentence.look() + self._move_on(now)
         return []
 
     # --- handover
 
-    @_on(ev.HandoverOrdered)
+    @_dispatch.on(ev.HandoverOrdered)
     def _handover_ordered(self, _: ev.HandoverOrdered, now: int) -> list[Command]:
         return self._escalate(Reason.OPERATOR, now)
 
@@ -435,32 +463,17 @@ class Call:
             reason, wish or TransferWish(), self.identity, self.settings, self.conversation
         )
         commands: list[Command] = [Tell(Fact.ESCALATED, reason.value)]
-        commands += [CancelTimer(name) for name in (_READY, _CALL_LIMIT, _KEYS, _RETRY, _GOODBYE)]
+        commands += [CancelTimer(name) for name in (_READY, _CALL_LIMIT, _KEYS, _RETRY, _GOODBYE, STALLED_TIMER)]
+        commands.append(self._patience.listen(now))
         commands += handing_over.begin(now)
         if not self._model_ready:
             return commands + self._go_on_without_model(now)
         if reason is not Reason.TOOL:
             commands += self._interrupt(now, cancel=True)
-        commands += self._speak_transfer_sentence(now)
+        commands += self._sentence.ask(now, until=self._sentence_until)
         if not handing_over.has_summary:
             commands.append(RequestSummary(summary_note(self.settings)))
         return commands + handing_over.advance(now)
-
-    def _speak_transfer_sentence(self, now: int) -> list[Command]:
-        self._sentence_tries += 1
-        request = RequestResponse("transfer", word_for_word(self.settings.transfer_sentence))
-        commands: list[Command] = [SetTimer(_SENTENCE, self._decided_at + limits.TRANSFER_SENTENCE_MS)]
-        if not self._floor.free:
-            commands.append(SetTimer(_CANCELLED, now + limits.RESPONSE_CANCEL_MS))
-        return commands + self._floor.request(request)
-
-    def _transfer_finished(self, event: ev.ModelResponseFinished, now: int) -> list[Command]:
-        if event.status == "completed" and self._speech.has_voiced(event.response_id):
-            self._sentence_made = True
-            return self._last_words_heard(now)
-        if self._sentence_tries < limits.TRANSFER_SENTENCE_TRIES:
-            return self._speak_transfer_sentence(now)
-        return self._sentence_ends(now, spoken=self._speech.has_voiced(event.response_id))
 
     def _summary_finished(self, event: ev.ModelResponseFinished, now: int) -> list[Command]:
         if self._handing_over is None:
@@ -471,95 +484,108 @@ class Call:
             commands = self._handing_over.fall_back(event.status, now)
         return commands + self._move_on(now)
 
+    @property
+    def _sentence_until(self) -> int:
+        return self._decided_at + limits.TRANSFER_SENTENCE_MS
+
     def _go_on_without_model(self, now: int) -> list[Command]:
         """The model cannot speak or write any more: Twilio will say the sentence, the turns make the summary."""
-        assert self._handing_over is not None  # noqa: S101 - called in that phase only
-        commands = self._handing_over.fall_back("model_lost", now)
-        if not self._sentence_made:
-            commands += self._sentence_ends(now, spoken=False)
-        return commands
+        fallen_back = self._handing_over.fall_back("model_lost", now) if self._handing_over else []
+        return fallen_back + self._sentence.lose_model() + self._move_on(now)
 
-    def _sentence_ends(self, now: int, *, spoken: bool) -> list[Command]:
-        if self._sentence_over:
-            return []
-        self._sentence_over, self._sentence_spoken = True, spoken
-        return [CancelTimer(_SENTENCE), *self._move_on(now)]
-
-    @_on(*RECORD_ANSWERS)
+    @_dispatch.on(*RECORD_ANSWERS)
     def _handover_answered(self, event: ev.Event, now: int) -> list[Command]:
         if self._handing_over is None:
             return []
-        commands = self._handing_over.on(event, now)
-        if self.phase is Phase.DIALING:
-            return commands + self._after_dialing()
-        return commands + self._move_on(now)
+        commands = self._handing_over.on(event, now) + self._move_on(now)
+        self._end_if_complete()
+        return commands
 
     def _move_on(self, now: int) -> list[Command]:
         """Dial, once the caller has heard the sentence and the record is settled."""
         handing_over = self._handing_over
         if handing_over is None or self.phase is not Phase.HANDING_OVER:
             return []
-        if not (self._sentence_over and handing_over.saved):
+        if not (self._sentence.over and handing_over.saved):
             return []
         self.phase = Phase.DIALING
-        step = DialPerson(token=handing_over.token, announce=not self._sentence_spoken)
+        step = DialPerson(token=handing_over.token, announce=not self._sentence.spoken)
         label = "with_token" if step.token else "without_token"
+        self._end_if_complete()
         return [
             Tell(Fact.DIALING, label, now - self._decided_at),
             Tell(Fact.CALL_ENDED, "handed_over"),
             CloseStream(step),
             DisconnectModel(),
             SetTimer(_LATE, now + limits.CRM_LATE_MS),
-            *self._after_dialing(),
         ]
 
-    def _after_dialing(self) -> list[Command]:
-        if self._handing_over is not None and self._handing_over.complete:
+    def _end_if_complete(self) -> None:
+        """Once the caller is being dialled, only a late ticket keeps the call alive."""
+        if self.phase is Phase.DIALING and self._handing_over is not None and self._handing_over.complete:
             self.phase = Phase.ENDED
-        return []
 
     # --- time
 
-    @_on(ev.TimerFired)
+    @_dispatch.on(ev.TimerFired)
     def _timer_fired(self, event: ev.TimerFired, now: int) -> list[Command]:
         if event.name.startswith(_TOOL):
-            return self._tool_over(event.name.removeprefix(_TOOL), "The tool took too long.")
-        handler = _TIMERS.get(event.name)
-        return handler(self, now) if handler else []
+            return self._tool_over(event.name.removeprefix(_TOOL), "The tool took too long.", now)
+        return _dispatch.by_timer[event.name](self, now) if event.name in _dispatch.by_timer else []
 
-    @_when(_READY)
+    @_dispatch.when(QUIET_TIMER)
+    def _quiet(self, now: int) -> list[Command]:
+        """The line has been quiet for a while; if that is our silence, it is filled."""
+        ours = self.phase in WAITING_FOR_US or (self._patience.answer_owed and self.phase in CONVERSATION)
+        return self._patience.fill(now) if ours else []
+
+    @_dispatch.when(STALLED_TIMER)
+    def _stalled(self, now: int) -> list[Command]:
+        """The model owes an answer and gives no sign. Tools may take longer; their own deadline ends them."""
+        if not self._patience.answer_owed or self.phase is not Phase.TALKING or self._tools_running:
+            return []
+        if (due := self._patience.sign_due) > now:
+            return [SetTimer(STALLED_TIMER, due)]
+        self._model_ready = False
+        self._floor.clear()
+        told = Tell(Fact.MODEL_LOST, "stalled")
+        if self._recoveries < limits.RECOVERIES:
+            return [told, DisconnectModel(), *self._recover(now)]
+        return [told, *self._escalate(Reason.MODEL_LOST, now)]
+
+    @_dispatch.when(_READY)
     def _not_ready(self, now: int) -> list[Command]:
-        if self.phase is not Phase.STARTING:
+        if self.phase not in {Phase.STARTING, Phase.RECOVERING}:
             return []
         return [Tell(Fact.MODEL_LOST, "not_ready"), *self._escalate(Reason.MODEL_LOST, now)]
 
-    @_when(_CALL_LIMIT)
+    @_dispatch.when(_CALL_LIMIT)
     def _call_limit(self, now: int) -> list[Command]:
         return self._escalate(Reason.TIME_LIMIT, now)
 
-    @_when(_GOODBYE)
+    @_dispatch.when(_GOODBYE)
     def _goodbye_late(self, _: int) -> list[Command]:
         return self._hang_up() if self.phase is Phase.SAYING_GOODBYE else []
 
-    @_when(_CANCELLED)
+    @_dispatch.when(CANCELLED_TIMER)
     def _cancel_late(self, _: int) -> list[Command]:
         return self._floor.take() if self.phase is Phase.HANDING_OVER else []
 
-    @_when(_SENTENCE)
+    @_dispatch.when(SENTENCE_TIMER)
     def _sentence_late(self, now: int) -> list[Command]:
-        if self._sentence_over:
+        if self._sentence.over:
             return []
-        return [Tell(Fact.TRANSFER_SENTENCE_CUT), *self._sentence_ends(now, spoken=self._sentence_made)]
+        return [Tell(Fact.TRANSFER_SENTENCE_CUT), *self._sentence.give_up(), *self._move_on(now)]
 
-    @_when(SUMMARY_TIMER)
+    @_dispatch.when(SUMMARY_TIMER)
     def _summary_late(self, now: int) -> list[Command]:
         return self._in_handover(lambda h: h.fall_back("late", now), now)
 
-    @_when(CRM_TIMER)
+    @_dispatch.when(CRM_TIMER)
     def _crm_late(self, now: int) -> list[Command]:
         return self._in_handover(lambda h: h.crm_late(now), now)
 
-    @_when(SAVE_TIMER)
+    @_dispatch.when(SAVE_TIMER)
     def _save_late(self, now: int) -> list[Command]:
         return self._in_handover(lambda h: h.save_late(), now)
 
@@ -568,7 +594,7 @@ class Call:
             return []
         return step(self._handing_over) + self._move_on(now)
 
-    @_when(_LATE)
+    @_dispatch.when(_LATE)
     def _late_over(self, _: int) -> list[Command]:
         self.phase = Phase.ENDED
         return []

@@ -13,6 +13,8 @@ class Phase(StrEnum):
     """The line is open, the model is not ready."""
     TALKING = "talking"
     """The caller and the assistant talk."""
+    RECOVERING = "recovering"
+    """The model was lost in the middle of the call and is being tried once more."""
     SAYING_GOODBYE = "saying_goodbye"
     """The last words are on their way; the caller may still change their mind."""
     HANDING_OVER = "handing_over"
@@ -44,8 +46,24 @@ LEGAL: Final[dict[Phase, frozenset[type[ev.Event]]]] = {
         {*_CALLER, ev.StreamStarted, ev.ModelConnected, ev.ModelConfigured, *_MODEL_ENDS, ev.HandoverOrdered}
     ),
     Phase.TALKING: frozenset({*_IN_CONVERSATION, ev.HandoverOrdered}),
+    Phase.RECOVERING: frozenset(
+        {
+            *_CALLER,
+            ev.ModelConnected,
+            ev.ModelConfigured,
+            ev.CallerTranscribed,
+            *_MODEL_ENDS,
+            *_TOOLS,
+            ev.HandoverOrdered,
+        }
+    ),
     Phase.SAYING_GOODBYE: frozenset({*_IN_CONVERSATION, ev.HandoverOrdered}),
     Phase.HANDING_OVER: frozenset({*_IN_CONVERSATION, *_RECORD, *_SAVED}),
     Phase.DIALING: frozenset({*_RECORD, ev.HandoverSaved, ev.TimerFired}),
     Phase.ENDED: frozenset(),
 }
+
+WAITING_FOR_US: Final = frozenset({Phase.STARTING, Phase.RECOVERING, Phase.HANDING_OVER})
+"""The caller has nothing to say: their line must not be silent for long."""
+CONVERSATION: Final = frozenset({Phase.TALKING, Phase.SAYING_GOODBYE})
+"""Caller and assistant take turns: whose silence it is depends on whose turn it is."""

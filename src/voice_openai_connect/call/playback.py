@@ -68,6 +68,7 @@ class Playback:
         self._items: dict[str, _Item] = {}
         self._marks: deque[tuple[str, int]] = deque()
         self._names = 0
+        self._dry_at = 0
         self._start_over()
 
     def _start_over(self) -> None:
@@ -78,7 +79,6 @@ class Playback:
         self._confirmed = 0
         self._anchor: tuple[int, int] | None = None
         self._breaks: deque[int] = deque()
-        self._dry_at = 0
 
     # --- audio out
 
@@ -179,6 +179,11 @@ class Playback:
         """How much has been heard since the last `clear`, all items together."""
         return self._heard(now) // _PER_MS
 
+    @property
+    def quiet_from(self) -> int:
+        """When the line runs dry, or ran dry, if everything arrives at once."""
+        return self._dry_at
+
     def unheard_ms(self, now: int) -> int:
         """How much of what was sent the caller has not heard yet."""
         return (self._sent - self._heard(now)) // _PER_MS
@@ -204,6 +209,7 @@ class Playback:
         ]
         if cuts:
             self._start_over()
+            self._dry_at = now
         return cuts
 
     def forget_rest(self, item_id: str, now: int) -> tuple[list[Command], int]:

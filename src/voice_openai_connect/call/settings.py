@@ -6,6 +6,7 @@ from typing import Protocol
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.handover import Priority
+from voice_openai_connect.call.holding_sound import holding_sound
 
 
 class Phrases(Protocol):
@@ -55,6 +56,8 @@ class CallSettings:
     """Whether the model cancels its own response when the caller speaks (`interrupt_response`)."""
     tools: frozenset[str] = field(default_factory=frozenset[str])
     """Names of the tools that the user has registered."""
+    holding_sound: bytes = field(default_factory=holding_sound)
+    """Heard while the caller waits for us: µ-law in whole frames, one round of it."""
     person_key: str = "0"
     """The key that means "a person, please"; empty switches it off."""
     call_ms: int = limits.CALL_MS

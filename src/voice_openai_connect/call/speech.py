@@ -36,6 +36,10 @@ class _Remembered:
         return key in self._ids
 
 
+_OURS = "local"
+"""Stands for response and item of a sound that no model made."""
+
+
 class Speech:
     """Plays the model's items in order, and after an interruption makes the model's memory match the caller's."""
 
@@ -45,10 +49,18 @@ class Speech:
         self._muted_items = _Remembered()
         self._muted_responses = _Remembered()
         self._voiced: _Remembered = _Remembered()
+        self._holds = 0
+        """Rounds of the holding sound since the model last spoke."""
         self._open: dict[str, str] = {}
         """Items that audio is still coming for, and their responses."""
         self._unplayed: dict[str, set[str]] = {}
         """Items of muted responses that arrived too late to be played at all, by response."""
+
+    def hold(self, sound: bytes, now: int) -> list[Command]:
+        """Play a round of the holding sound: ours, so the model hears nothing of it."""
+        self._holds += 1
+        item_id = f"{_OURS}{self._holds}"
+        return [*self._playback.add(_OURS, item_id, sound, now), *self._playback.finish(item_id, now)]
 
     def audio(self, event: ModelAudio, now: int) -> list[Command]:
         """A piece of the model's voice: to the caller, or nowhere if its item or response was interrupted."""
@@ -57,9 +69,13 @@ class Speech:
         if event.response_id in self._muted_responses:
             self._unplayed.setdefault(event.response_id, set()).add(event.item_id)
             return []
+        commands: list[Command] = []
+        if self._holds and not self._open:
+            commands += self.stop(now)  # what is still to come of the holding sound would only delay the answer
+        self._holds = 0
         self._voiced.add(event.response_id)
         self._open[event.item_id] = event.response_id
-        commands = self._playback.add(event.response_id, event.item_id, event.audio, now)
+        commands += self._playback.add(event.response_id, event.item_id, event.audio, now)
         if self._playback.unheard_ms(now) > limits.UNHEARD_AUDIO_MS:
             commands += self._stop_there(event, now)
         return commands
@@ -109,7 +125,7 @@ class Speech:
             return []
         self._open.clear()
         commands: list[Command] = [ClearPlayback()]
-        for cut in cuts:
+        for cut in (cut for cut in cuts if cut.response_id != _OURS):
             self._muted_items.add(cut.item_id)
             self._conversation.assistant_was_cut(cut.item_id, cut.heard_ms, cut.received_ms)
             if cut.heard_ms > 0:
@@ -117,6 +133,11 @@ class Speech:
             else:
                 commands.append(DeleteItem(cut.item_id))
         return commands
+
+    @property
+    def quiet_from(self) -> int:
+        """When the caller's line runs dry, or ran dry."""
+        return self._playback.quiet_from
 
     @property
     def all_heard(self) -> bool:

@@ -84,7 +84,6 @@ class StreamHandler:
         self._start(self._close_stream(FAIL_OPEN), "emergency transfer")
         if self._broken:
             self._over.set()
-            self._disconnect(do.DisconnectModel())
         self._broken = True
         self._events.appendleft((ev.StreamLost("broken"), self._loop.time()))
         self._observer.failed("call", error)
@@ -105,6 +104,7 @@ class StreamHandler:
         finally:
             self._stop_listening()
             self._lost("closed")
+            self._disconnect()
             self._observer.frames(received=reader.frames, lost=reader.frames_lost)
             await socket.close()
 
@@ -210,7 +210,7 @@ class StreamHandler:
         if self._leg is not None:
             self._leg.send(command)
 
-    def _disconnect(self, _: do.DisconnectModel) -> None:
+    def _disconnect(self, _: do.DisconnectModel | None = None) -> None:
         if self._leg is not None:
             self._start(self._leg.close(), "close model leg")
 
@@ -322,7 +322,7 @@ class StreamHandler:
                 do.CancelResponse,
                 do.TruncateItem,
                 do.DeleteItem,
-                do.AddCallerText,
+                do.AddText,
                 do.AnswerTool,
             ),
             _to_model,

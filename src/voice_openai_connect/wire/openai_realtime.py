@@ -167,13 +167,21 @@ def _message(command: ModelCommand) -> Json:
             }
         case commands.DeleteItem():
             return {"type": "conversation.item.delete", "item_id": command.item_id}
-        case commands.AddCallerText():
-            content = [{"type": "input_text", "text": command.text}]
-            return _item({"type": "message", "role": "user", "content": content})
+        case commands.AddText():
+            role, kind = _TEXT_ROLES[command.who]
+            return _item({"type": "message", "role": role, "content": [{"type": kind, "text": command.text}]})
         case commands.AnswerTool():
             return _item({"type": "function_call_output", "call_id": command.call_id, "output": command.output})
         case _:
             raise TypeError(f"{type(command).__name__} is not a message of its own")
+
+
+_TEXT_ROLES: Final[Mapping[str, tuple[str, str]]] = {
+    "caller": ("user", "input_text"),
+    "assistant": ("assistant", "output_text"),
+    "system": ("system", "input_text"),
+}
+"""Who said it → role and type of content. The assistant's sound cannot be put back, its words can."""
 
 
 def _item(item: Json) -> Json:

@@ -164,6 +164,172 @@ def test_the_time_from_the_callers_last_word_to_the_first_sound_is_told(talking:
     assert [t.value_ms for t in talking.facts(Fact.FIRST_AUDIO)] == [640]
 
 
+# --- a model lost in mid-call, and silence
+
+
+def recovered(line: Line) -> list[do.Command]:
+    return line.post(ev.ModelConnected(), ev.ModelConfigured("audio/pcmu", "audio/pcmu"))
+
+
+def test_a_model_lost_in_mid_call_is_tried_once_more_and_given_what_was_heard(talking: Line) -> None:
+    talking.caller_says("My order never came")
+    talking.begin_saying("a", ms=5_000)
+    talking.post(ev.ModelSaid("r-a", "i-a", "one two three four five", final=True))
+    lost = talking.post(ev.ModelLost("reset"))
+    back = recovered(talking)
+
+    assert do.ClearPlayback() in lost
+    assert talking.sent(do.ConnectModel, lost) == [do.ConnectModel()]
+    assert [c for c in lost if isinstance(c, do.TruncateItem | do.DeleteItem)] == []
+    told = [(c.who, c.text) for c in talking.sent(do.AddText, back)]
+    assert told[:2] == [("assistant", "words of greet"), ("caller", "My order never came")]
+    assert told[2][0] == "system"
+    assert "five" not in str(told)
+    assert [r.purpose for r in talking.sent(do.RequestResponse, back)] == ["reply"]
+    assert talking.call.phase is Phase.TALKING
+
+
+def test_the_settings_come_before_the_history_and_the_history_before_the_callers_voice(talking: Line) -> None:
+    talking.post(ev.ModelLost("reset"))
+    talking.commands.clear()
+    talking.post(ev.CallerAudio("spoken meanwhile"))
+    recovered(talking)
+
+    order = [type(c) for c in talking.commands if isinstance(c, do.ModelCommand)]
+    assert order[0] is do.ConfigureModel
+    assert order[-1] is do.SendCallerAudio
+    assert order.index(do.AddText) < order.index(do.RequestResponse) < order.index(do.SendCallerAudio)
+
+
+def test_a_model_lost_twice_takes_the_caller_to_a_person(talking: Line) -> None:
+    talking.post(ev.ModelLost("reset"))
+    recovered(talking)
+    talking.post(ev.ModelLost("reset"))
+
+    assert [t.label for t in talking.facts(Fact.ESCALATED)] == ["model_lost"]
+    assert len(talking.sent(do.ConnectModel)) == 1
+
+
+@pytest.mark.parametrize("again", [[ev.ModelLost("refused")], [ev.ModelConnected()]])
+def test_a_model_that_does_not_come_back_in_time_takes_the_caller_to_a_person(
+    talking: Line, again: list[ev.Event]
+) -> None:
+    talking.post(ev.ModelLost("reset"), *again)
+    talking.wait(limits.MODEL_READY_MS)
+
+    assert [t.label for t in talking.facts(Fact.ESCALATED)] == ["model_lost"]
+
+
+def test_a_caller_who_asks_for_a_person_meanwhile_is_not_kept_waiting(talking: Line) -> None:
+    talking.post(ev.ModelLost("reset"), ev.KeyPressed("0"))
+
+    assert [t.label for t in talking.facts(Fact.ESCALATED)] == ["key"]
+
+
+def test_a_model_that_gives_no_sign_after_the_callers_turn_is_taken_for_lost(talking: Line) -> None:
+    talking.caller_says("hello?")
+    talking.wait(limits.MODEL_SILENT_MS)
+
+    assert [t.label for t in talking.facts(Fact.MODEL_LOST)] == ["stalled"]
+    assert talking.sent(do.DisconnectModel) == [do.DisconnectModel()]
+    assert talking.call.phase is Phase.RECOVERING
+
+
+def test_a_model_that_breaks_off_in_mid_sentence_is_taken_for_lost(talking: Line) -> None:
+    talking.caller_says("tell me everything")
+    talking.begin_saying("a", ms=3_000)
+    talking.wait(3_000 + limits.MODEL_SILENT_MS - 1)
+    assert talking.call.phase is Phase.TALKING
+    assert talking.facts(Fact.HOLD_PLAYED) != []
+    talking.wait(2)
+
+    assert [t.label for t in talking.facts(Fact.MODEL_LOST)] == ["stalled"]
+
+
+def test_an_answer_longer_than_the_models_patience_is_heard_to_its_end(talking: Line) -> None:
+    talking.caller_says("tell me everything")
+    talking.begin_saying("a", ms=20_000)
+    talking.end_saying("a")
+    talking.wait(60_000)
+
+    assert talking.facts(Fact.MODEL_LOST) == talking.facts(Fact.HOLD_PLAYED) == []
+
+
+def test_a_tool_that_takes_long_is_no_sign_of_a_lost_model(talking: Line) -> None:
+    talking.caller_says("where is my order?")
+    talking.post(ev.ModelToolCalled("r", "i", "call1", "order_status", "{}"))
+    talking.wait(limits.MODEL_SILENT_MS + 1)
+
+    assert talking.call.phase is Phase.TALKING
+
+
+def test_a_service_that_confirms_g711_and_sends_pcm_is_never_heard(line: Line) -> None:
+    line.post(ev.StreamStarted("MZ1"), ev.ModelConnected(), ev.ModelConfigured("audio/pcmu", "audio/pcmu"))
+    pcm = b"".join(int(300 * (n % 40 - 20)).to_bytes(2, "little", signed=True) for n in range(2_000))
+    line.post(ev.ModelResponseStarted("r", "greeting"), ev.ModelAudio("r", "i", pcm))
+
+    assert line.sent(do.PlayAudio) == []
+    assert line.call.phase is Phase.HANDING_OVER
+
+
+SILENT_AT_MOST_MS = 4_000
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        [],
+        [ev.ModelConnected(), ev.ModelConfigured("audio/pcmu", "audio/pcmu")],
+    ],
+    ids=["for the model", "for the greeting"],
+)
+def test_a_caller_who_waits_hears_that_somebody_is_there(line: Line, waiting: list[ev.Event]) -> None:
+    line.post(ev.StreamStarted("MZ1"), *waiting)
+    line.wait(SILENT_AT_MOST_MS)
+
+    assert line.sent(do.PlayAudio) != []
+    assert len(line.facts(Fact.HOLD_PLAYED)) >= 1
+
+
+def test_while_a_tool_runs_the_caller_is_never_left_in_silence_for_four_seconds(talking: Line) -> None:
+    talking.caller_says("where is my order?")
+    talking.post(ev.ModelToolCalled("r", "i", "call1", "order_status", "{}"))
+    quiet, longest = 0, 0
+    for _ in range(140):
+        played = talking.sent(do.PlayAudio, talking.wait(100))
+        quiet = 0 if played else quiet + 100
+        longest = max(longest, quiet)
+
+    assert longest < SILENT_AT_MOST_MS
+
+
+def test_the_answer_does_not_wait_for_the_holding_sound_to_end(talking: Line) -> None:
+    talking.caller_says("where is my order?")
+    talking.wait(limits.HOLD_AFTER_MS + 50)
+    assert talking.facts(Fact.HOLD_PLAYED) != []
+
+    answer = talking.begin_saying("a")
+
+    assert isinstance(answer[0], do.ClearPlayback)
+    assert isinstance(answer[1], do.PlayAudio)
+
+
+def test_the_model_never_hears_of_the_holding_sound(talking: Line) -> None:
+    talking.caller_says("where is my order?")
+    talking.wait(limits.HOLD_AFTER_MS + 50)
+    talking.post(ev.CallerSpeechStarted("u2"))
+
+    assert talking.sent(do.ClearPlayback) != []
+    assert talking.sent(do.TruncateItem) == talking.sent(do.DeleteItem) == []
+
+
+def test_nobody_is_played_to_while_it_is_the_callers_turn(talking: Line) -> None:
+    talking.say("a")
+    talking.wait(60_000)
+
+    assert talking.facts(Fact.HOLD_PLAYED) == []
+
+
 # --- failures of a response
 
 
@@ -251,7 +417,7 @@ def test_keys_pressed_one_after_another_reach_the_model_as_one_number(talking: L
     talking.post(ev.KeyPressed("4"), ev.KeyPressed("0"), ev.KeyPressed("7"))
     told = talking.wait(limits.KEYS_PAUSE_MS)
 
-    (text,) = talking.sent(do.AddCallerText, told)
+    (text,) = talking.sent(do.AddText, told)
     assert "407" in text.text
 
 
@@ -302,7 +468,7 @@ def test_a_model_lost_during_the_goodbye_leaves_the_goodbye_to_twilio(talking: L
         ([ev.ModelToolCalled("r", "i", "c", "transfer_to_human", "{broken")], "tool"),
         ([ev.KeyPressed("0")], "key"),
         ([ev.HandoverOrdered()], "operator"),
-        ([ev.ModelLost("reset")], "model_lost"),
+        ([ev.ModelLost("insufficient_quota", permanent=True)], "model_lost"),
     ],
 )
 def test_every_way_to_a_person_leads_there(talking: Line, events: list[ev.Event], reason: str) -> None:

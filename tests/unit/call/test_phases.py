@@ -3,7 +3,7 @@
 import inspect
 
 from voice_openai_connect.call import events as ev
-from voice_openai_connect.call.machine import _HANDLERS  # pyright: ignore[reportPrivateUsage]  the table is what is tested
+from voice_openai_connect.call.machine import _dispatch  # pyright: ignore[reportPrivateUsage]  the table is what is tested
 from voice_openai_connect.call.phases import LEGAL, Phase
 
 ALL = {cls for _, cls in inspect.getmembers(ev, inspect.isclass) if issubclass(cls, ev.Event)} - {ev.Event}
@@ -14,7 +14,7 @@ def test_every_event_means_something_somewhere() -> None:
 
 
 def test_every_legal_event_has_a_handler_and_every_handler_an_event() -> None:
-    assert set(_HANDLERS) == ALL
+    assert set(_dispatch.by_event) == ALL
 
 
 def test_nothing_means_anything_after_the_end() -> None:

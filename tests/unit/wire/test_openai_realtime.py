@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.commands import (
-    AddCallerText,
+    AddText,
     AnswerTool,
     CancelResponse,
     ConfigureModel,
@@ -220,13 +220,35 @@ class TestEncode:
             ),
             (DeleteItem("item_1"), {"type": "conversation.item.delete", "item_id": "item_1"}),
             (
-                AddCallerText("The caller pressed 1."),
+                AddText("caller", "The caller pressed 1."),
                 {
                     "type": "conversation.item.create",
                     "item": {
                         "type": "message",
                         "role": "user",
                         "content": [{"type": "input_text", "text": "The caller pressed 1."}],
+                    },
+                },
+            ),
+            (
+                AddText("assistant", "I am sorry to hear that."),
+                {
+                    "type": "conversation.item.create",
+                    "item": {
+                        "type": "message",
+                        "role": "assistant",
+                        "content": [{"type": "output_text", "text": "I am sorry to hear that."}],
+                    },
+                },
+            ),
+            (
+                AddText("system", "The line was interrupted."),
+                {
+                    "type": "conversation.item.create",
+                    "item": {
+                        "type": "message",
+                        "role": "system",
+                        "content": [{"type": "input_text", "text": "The line was interrupted."}],
                     },
                 },
             ),

@@ -1,0 +1,34 @@
+"""Whether what calls itself µ-law really is: a service that confirms G.711 and sends PCM would be noise in the ear.
+
+16-bit PCM shows itself in its bytes. Sound moves slowly from sample to sample, so of every two bytes the high one
+changes little and the low one is as good as random. In µ-law every byte is a sample, and all are alike.
+"""
+
+from itertools import pairwise
+from typing import Final
+
+from voice_openai_connect import limits
+
+ENOUGH_BYTES: Final = 50 * limits.BYTES_PER_MS
+"""Fewer say too little."""
+CERTAIN_BYTES: Final = 600 * limits.BYTES_PER_MS
+"""After so much the question is settled; a greeting may begin with some silence, which tells nothing."""
+_ZEROS: Final = 0.5
+"""µ-law silence is 0xFF; zeros by the hundred are PCM's silence."""
+_CALMER: Final = 0.5
+"""High bytes that move less than half as much as low ones: above 0.8 for µ-law, below 0.3 for PCM, as measured."""
+
+
+def looks_like_pcm16(audio: bytes) -> bool:
+    """True if these bytes (a stream from its beginning) are 16-bit samples, low byte first, and not µ-law."""
+    if len(audio) < ENOUGH_BYTES:
+        return False
+    if audio.count(0) > len(audio) * _ZEROS:
+        return True
+    return _movement(audio[1::2]) < _CALMER * _movement(audio[::2])
+
+
+def _movement(values: bytes) -> float:
+    """How far neighbours are apart on average, around the circle of 256."""
+    steps = (abs(a - b) for a, b in pairwise(values))
+    return sum(min(step, 256 - step) for step in steps) / len(values)

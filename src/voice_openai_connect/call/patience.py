@@ -1,0 +1,59 @@
+"""Whose silence it is. While the caller waits for us it is ours: it is filled, and it does not last."""
+
+from typing import Final
+
+from voice_openai_connect import limits
+from voice_openai_connect.call.commands import Command, SetTimer, Tell
+from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.speech import Speech
+
+QUIET_TIMER: Final = "quiet"
+STALLED_TIMER: Final = "stalled"
+
+
+class Patience:
+    """Knows whether an answer is owed to the caller, and plays the holding sound while it does not come."""
+
+    def __init__(self, speech: Speech, holding_sound: bytes) -> None:
+        self._speech = speech
+        self._sound = holding_sound
+        self._rounds = 0
+        self._sign_at = 0
+        self.answer_owed = False
+
+    def owe_answer(self, now: int) -> list[Command]:
+        """The caller has done their part: the answer must come, and the model must give a sign of it."""
+        self.answer_owed, self._sign_at = True, now
+        return [self.listen(now), SetTimer(STALLED_TIMER, now + limits.MODEL_SILENT_MS)]
+
+    def listen(self, now: int) -> Command:
+        """Look again when the line has been quiet for as long as a caller takes for granted."""
+        return SetTimer(QUIET_TIMER, max(now, self._speech.quiet_from) + limits.HOLD_AFTER_MS)
+
+    def model_gave_sign(self, now: int) -> None:
+        """The model has spoken, and what it said is on the line; it may still break off."""
+        self._sign_at, self._rounds = max(now, self._speech.quiet_from), 0
+
+    def answer_given(self) -> None:
+        """The model has said all it had to say. What follows is the caller's own silence."""
+        self.answer_owed = False
+
+    @property
+    def sign_due(self) -> int:
+        """When the model, silent for so long with nothing of its own left to play, must be taken for lost."""
+        return self._sign_at + limits.MODEL_SILENT_MS
+
+    def caller_speaks(self) -> None:
+        """Nothing is owed to somebody who is speaking."""
+        self.answer_owed = False
+
+    def fill(self, now: int) -> list[Command]:
+        """A round of the holding sound, if the line has really been quiet; then another, without a gap."""
+        if self._rounds >= limits.HOLD_ROUNDS:
+            return []
+        due = self._speech.quiet_from + (0 if self._rounds else limits.HOLD_AFTER_MS)
+        if due > now:
+            return [SetTimer(QUIET_TIMER, due)]
+        self._rounds += 1
+        sound = self._speech.hold(self._sound, now)
+        return [*sound, Tell(Fact.HOLD_PLAYED), SetTimer(QUIET_TIMER, self._speech.quiet_from)]
