@@ -1,0 +1,377 @@
+"""The routes over a real server. Requests are signed by Twilio's own code, for the address that the settings name."""
+
+import asyncio
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+import httpx2
+import pytest
+
+from voice_openai_connect import limits
+from voice_openai_connect.call.handover import HandoverRecord
+from voice_openai_connect.call.settings import CallIdentity, CallSettings
+from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.gateway.app import Front, Gateway, build_app, identity_of
+from voice_openai_connect.gateway.ports import CallObserver
+from voice_openai_connect.gateway.session_manager import SessionManager
+from voice_openai_connect.gateway.stream_handler import Outside
+from voice_openai_connect.simulator.carrier_webhooks import signer
+from voice_openai_connect.simulator.serving import serving
+from voice_openai_connect.wire.stream_ticket import read_ticket
+from voice_openai_connect.wire.twilio_webhooks import DialResult
+from voice_openai_connect.wire.twiml import Wording
+
+PUBLIC = "https://voice.example.com"
+ACCOUNT_SID = "AC" + "5" * 32
+CALL_SID = "CA" + "8" * 32
+SECRET = "the account's token"
+PERSON = "+61255505678"
+FORM = {
+    "AccountSid": ACCOUNT_SID,
+    "CallSid": CALL_SID,
+    "From": "+61491570006",
+    "To": "+61255501234",
+    "CallStatus": "in-progress",
+}
+TOKEN = "0123456789"
+WEBHOOKS = ["/twilio/voice", "/twilio/next", "/twilio/dialed/1", "/twilio/stream-status"]
+
+
+class Speaks:
+    def wording(self) -> Wording:
+        return Wording("en-AU", "One moment, please.", "Sorry, once more.", "We will call you back.", "Goodbye.")
+
+
+class WebhooksOnly:
+    """A desk for tests in which no stream is ever opened."""
+
+    def profile(self, called: str) -> Speaks:
+        return Speaks()
+
+    def call_settings(self, called: str) -> CallSettings:
+        raise AssertionError
+
+    def outside(self, identity: CallIdentity) -> Outside:
+        raise AssertionError
+
+    def observer(self, identity: CallIdentity) -> CallObserver:
+        raise AssertionError
+
+
+@dataclass
+class Watch:
+    refusals: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    dials: list[tuple[str, NextStep]] = field(default_factory=list[tuple[str, NextStep]])
+    failures: list[str] = field(default_factory=list[str])
+
+    def refused(self, what: str, reason: str) -> None:
+        self.refusals.append((what, reason))
+
+    def dial_ended(self, result: DialResult, step: NextStep) -> None:
+        self.dials.append((result.status, step))
+
+    def failed(self, what: str, error: BaseException) -> None:
+        self.failures.append(what)
+
+    def metrics(self) -> tuple[bytes, str]:
+        return b"calls 1\n", "text/plain; version=1.0.0"
+
+
+class Store:
+    """Remembers steps, or does what a test says instead."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, NextStep] = {}
+        self.trouble: Callable[[], Awaitable[None]] | None = None
+
+    async def save(self, record: HandoverRecord) -> str:
+        raise AssertionError
+
+    async def attach_ticket(self, token: str, contact_id: str, ticket_id: str, ticket_url: str) -> bool:
+        raise AssertionError
+
+    async def remember_step(self, call_sid: str, step: NextStep) -> None:
+        self.steps[call_sid] = step
+
+    async def recall_step(self, call_sid: str) -> NextStep | None:
+        if self.trouble is not None:
+            await self.trouble()
+        return self.steps.get(call_sid)
+
+
+@dataclass
+class Site:
+    """A gateway behind an address, and Twilio's way of asking it."""
+
+    base: str
+    client: httpx2.AsyncClient
+    sessions: SessionManager
+    store: Store
+    watch: Watch
+
+    async def post(self, path: str, form: Mapping[str, str] = FORM, **more: str) -> httpx2.Response:
+        """A webhook as Twilio posts it: the form, with `more` over it, signed."""
+        fields = {**form, **more}
+        return await self.send(path, urlencode(fields).encode(), signer(SECRET)(PUBLIC + path, fields))
+
+    async def send(self, path: str, body: bytes, signature: str) -> httpx2.Response:
+        headers = {"content-type": "application/x-www-form-urlencoded", "x-twilio-signature": signature}
+        return await self.client.post(self.base + path, content=body, headers=headers)
+
+    async def twiml(self, path: str, **more: str) -> ET.Element:
+        answer = await self.post(path, {**FORM, **more})
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/xml")
+        return ET.fromstring(answer.text)  # noqa: S314 - our own gateway's
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    store, watch = Store(), Watch()
+    sessions = SessionManager(store, max_calls=1, on_failure=watch.failed)
+    front = Front(PUBLIC, "wss://voice.example.com", ACCOUNT_SID, (SECRET,), PERSON, console_token="operator" * 4)
+    app = build_app(Gateway(front, WebhooksOnly(), sessions, watch), watch)
+    async with serving(app) as base, httpx2.AsyncClient(trust_env=False) as client:
+        yield Site(base, client, sessions, store, watch)
+
+
+def dial_in(response: ET.Element) -> tuple[str, str]:
+    """The number that is dialled and the keys that are sent."""
+    number = response.find("Dial/Number")
+    assert number is not None
+    return number.text or "", number.get("sendDigits", "")
+
+
+def said_in(response: ET.Element) -> list[str]:
+    return [say.text or "" for say in response.findall("Say")]
+
+
+# --- ids
+
+
+def test_a_call_has_the_same_ids_on_every_instance_and_no_other_call_has_them() -> None:
+    one, other = identity_of(CALL_SID, "+1", "+2"), identity_of("CA" + "9" * 32, "+1", "+2")
+
+    assert one == identity_of(CALL_SID, "+1", "+2")
+    assert one.conversation_id == "7ef99d9d-7333-5dac-b43b-6e1954db3e6a"
+    assert len({one.conversation_id, one.handover_id, other.conversation_id, other.handover_id}) == 4
+
+
+# --- a call comes in
+
+
+async def test_a_call_is_connected_to_a_stream_of_its_own(site: Site) -> None:
+    response = await site.twiml("/twilio/voice")
+    (connect,) = response
+    (stream,) = connect
+
+    assert (connect.tag, connect.attrib) == ("Connect", {"action": f"{PUBLIC}/twilio/next"})
+    assert stream.get("statusCallback") == f"{PUBLIC}/twilio/stream-status"
+    assert {p.get("name"): p.get("value") for p in stream} == {"caller": FORM["From"], "called": FORM["To"]}
+    url, _, ticket = stream.get("url", "").rpartition("/")
+    assert url == "wss://voice.example.com/twilio/stream"
+    read = read_ticket((SECRET,), ticket, now_s=0)
+    assert read is not None
+    assert read.call_sid == CALL_SID
+
+
+async def test_a_call_that_is_announced_twice_gets_the_same_answer_but_for_the_ticket(site: Site) -> None:
+    answers = [await site.twiml("/twilio/voice") for _ in range(2)]
+    streams = [answer.find("Connect/Stream") for answer in answers]
+    tickets = {stream.attrib.pop("url") for stream in streams if stream is not None}
+
+    assert len(tickets) == 2
+    assert ET.tostring(answers[0]) == ET.tostring(answers[1])
+
+
+@pytest.mark.parametrize(("state", "reason"), [("full", "full"), ("draining", "draining")])
+async def test_without_room_a_call_goes_straight_to_a_person(site: Site, state: str, reason: str) -> None:
+    assert site.sessions.claim("another call")
+    site.sessions.draining = state == "draining"
+    response = await site.twiml("/twilio/voice")
+
+    assert dial_in(response) == (PERSON, "")
+    assert said_in(response) == ["One moment, please."]
+    assert site.watch.refusals == [("call", reason)]
+
+
+# --- what is next
+
+
+async def test_a_call_that_nobody_knows_goes_to_a_person_and_is_told_so(site: Site) -> None:
+    response = await site.twiml("/twilio/next")
+
+    assert dial_in(response) == (PERSON, "")
+    assert said_in(response) == ["One moment, please."]
+
+
+async def test_what_was_decided_is_answered_and_answered_again_when_asked_again(site: Site) -> None:
+    await site.sessions.remember_step(CALL_SID, DialPerson(token=TOKEN))
+    answers = [await site.twiml("/twilio/next") for _ in range(3)]
+
+    assert {dial_in(answer) for answer in answers} == {(PERSON, f"wwww{TOKEN}#")}
+    assert all(said_in(answer) == [] for answer in answers)
+
+
+async def test_a_call_that_has_completed_is_hung_up_whatever_was_decided(site: Site) -> None:
+    await site.sessions.remember_step(CALL_SID, DialPerson(token=TOKEN))
+    response = await site.twiml("/twilio/next", CallStatus="completed")
+
+    assert [verb.tag for verb in response] == ["Hangup"]
+
+
+@pytest.mark.parametrize("status", ["in-progress", "completed"])
+async def test_once_twilio_has_asked_a_drain_need_not_wait_for_it(site: Site, status: str) -> None:
+    await site.sessions.remember_step(CALL_SID, HangUp())
+    await site.twiml("/twilio/next", CallStatus=status)
+
+    await asyncio.wait_for(site.sessions.drain(), limits.NEXT_ASKED_S / 2)
+
+
+async def hangs() -> None:
+    await asyncio.Event().wait()
+
+
+async def fails() -> None:
+    raise ConnectionError
+
+
+@pytest.mark.parametrize("trouble", [hangs, fails])
+async def test_a_store_in_trouble_does_not_keep_the_caller_waiting(
+    site: Site, trouble: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STEP_STORE_MS", 20)
+    site.store.trouble = trouble
+    response = await site.twiml("/twilio/next")
+
+    assert dial_in(response) == (PERSON, "")
+    assert site.watch.failures == ["recall step"]
+
+
+async def test_a_step_that_cannot_be_written_down_becomes_a_person(site: Site) -> None:
+    await site.sessions.remember_step(CALL_SID, DialPerson(token="not ten digits"))
+    response = await site.twiml("/twilio/next")
+
+    assert dial_in(response) == (PERSON, "")
+    assert site.watch.failures == ["write step"]
+
+
+# --- after a dial
+
+
+@pytest.mark.parametrize(
+    ("attempt", "form", "step"),
+    [
+        (1, {"DialCallStatus": "completed", "DialCallDuration": "60", "DialBridged": "true"}, HangUp()),
+        (1, {"DialCallStatus": "completed", "DialCallDuration": "2"}, DialPerson(attempt=2, apologise=True)),
+        (1, {"DialCallStatus": "completed", "DialBridged": "false"}, DialPerson(attempt=2, apologise=True)),
+        (1, {"DialCallStatus": "busy"}, DialPerson(attempt=2, apologise=True)),
+        (1, {"DialCallStatus": "something new"}, DialPerson(attempt=2, apologise=True)),
+        (1, {}, DialPerson(attempt=2, apologise=True)),
+        (2, {"DialCallStatus": "no-answer"}, PromiseCallBack()),
+        (2, {"DialCallStatus": "failed"}, PromiseCallBack()),
+        (2, {"DialCallStatus": "answered", "DialCallDuration": "60"}, HangUp()),
+    ],
+)
+async def test_what_follows_a_dial(site: Site, attempt: int, form: Mapping[str, str], step: NextStep) -> None:
+    answers = [await site.post(f"/twilio/dialed/{attempt}", {**FORM, **form}) for _ in range(2)]
+    response = ET.fromstring(answers[0].text)  # noqa: S314 - our own gateway's
+
+    assert answers[0].text == answers[1].text
+    assert [decided for _, decided in site.watch.dials] == [step, step]
+    match step:
+        case DialPerson():
+            assert dial_in(response) == (PERSON, "")
+            assert response.find("Dial[@action='https://voice.example.com/twilio/dialed/2']") is not None
+            assert said_in(response) == ["Sorry, once more."]
+        case PromiseCallBack():
+            assert said_in(response) == ["We will call you back.", "Goodbye."]
+            assert response[-1].tag == "Hangup"
+        case _:
+            assert [verb.tag for verb in response] == ["Hangup"]
+
+
+# --- what is refused
+
+
+async def test_an_unsigned_webhook_is_forbidden(site: Site) -> None:
+    for path in WEBHOOKS:
+        answer = await site.send(path, urlencode(FORM).encode(), "")
+        assert (answer.status_code, answer.text) == (403, "forbidden")
+    assert site.watch.refusals == [("webhook", "signature")] * len(WEBHOOKS)
+
+
+@pytest.mark.parametrize("path", WEBHOOKS)
+async def test_a_malformed_form_is_refused_and_never_an_error_of_ours(site: Site, path: str) -> None:
+    for body in (b"", b"&", b"no equals sign", b"a=%ff", b"\xff=1", b"a=1&" * 200 + b"a=1", b"a" * 40_000):
+        assert (await site.send(path, body, "x")).status_code in {400, 403}
+
+
+async def test_a_signed_form_that_names_no_call_is_a_bad_request(site: Site) -> None:
+    for path in WEBHOOKS[:3]:
+        for wrong in ("", "CA1", "CA" + "x" * 32):
+            assert (await site.post(path, CallSid=wrong)).status_code == 400
+
+
+async def test_a_stream_s_errors_are_counted_and_its_other_news_is_not(site: Site) -> None:
+    assert (await site.post("/twilio/stream-status", StreamEvent="stream-started")).status_code == 204
+    assert site.watch.refusals == []
+    assert (await site.post("/twilio/stream-status", StreamEvent="stream-error")).status_code == 204
+    assert site.watch.refusals == [("stream", "twilio_error")]
+
+
+async def test_there_is_nothing_else_to_see(site: Site) -> None:
+    for path in ("/", "/twilio", "/twilio/dialed", "/docs", "/redoc", "/openapi.json", "/console"):
+        assert (await site.client.get(site.base + path)).status_code == 404
+
+
+async def test_a_webhook_is_posted_and_not_fetched(site: Site) -> None:
+    assert (await site.client.get(site.base + "/twilio/voice")).status_code == 405
+
+
+async def test_a_dial_without_a_number_is_not_found_or_not_understood(site: Site) -> None:
+    for attempt in ("x", "1.5", "", "9" * 5_000):
+        assert (await site.post(f"/twilio/dialed/{attempt}")).status_code in {404, 422}
+
+
+# --- operations
+
+
+async def test_a_process_that_lives_is_healthy_even_if_it_takes_no_calls(site: Site) -> None:
+    site.sessions.draining = True
+
+    assert (await site.client.get(f"{site.base}/healthz")).json() == {"status": "ok"}
+
+
+async def test_a_process_is_ready_while_it_takes_calls(site: Site) -> None:
+    async def readiness() -> tuple[int, str]:
+        answer = await site.client.get(f"{site.base}/readyz")
+        return answer.status_code, answer.json()["status"]
+
+    assert await readiness() == (200, "ready")
+    assert site.sessions.claim("the only call")
+    assert await readiness() == (503, "full")
+    site.sessions.release("the only call")
+    assert await readiness() == (200, "ready")
+    site.sessions.draining = True
+    assert await readiness() == (503, "draining")
+
+
+async def test_metrics_are_passed_on_as_they_are(site: Site) -> None:
+    answer = await site.client.get(f"{site.base}/metrics")
+
+    assert (answer.text, answer.headers["content-type"]) == ("calls 1\n", "text/plain; version=1.0.0")
+
+
+async def test_an_operator_needs_the_token(site: Site) -> None:
+    right = {"authorization": "Bearer " + "operator" * 4}
+    url = f"{site.base}/console/calls"
+    for wrong in (b"", b"Bearer", b"Bearer wrong", b"operator" * 4, b"Bearer \xe9"):
+        headers = {b"authorization": wrong}
+        assert (await site.client.get(url, headers=headers)).status_code == 403
+        assert (await site.client.post(f"{url}/{CALL_SID}/handover", headers=headers)).status_code == 403
+
+    assert (await site.client.get(url, headers=right)).json() == {"calls": []}
+    assert (await site.client.post(f"{url}/{CALL_SID}/handover", headers=right)).status_code == 404

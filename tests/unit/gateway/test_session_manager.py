@@ -1,0 +1,251 @@
+"""Who is on the line. Time is the limits, made short; whatever a test waits for is an event."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import pytest
+
+from voice_openai_connect import limits
+from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.handover import HandoverRecord
+from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep
+from voice_openai_connect.gateway.session_manager import SessionManager
+from voice_openai_connect.gateway.stream_handler import StreamHandler
+
+DEADLINE_S = 10
+STEP = DialPerson(token="0123456789")
+
+
+async def answers() -> None:
+    await asyncio.sleep(0)
+
+
+async def fails() -> None:
+    raise ConnectionError
+
+
+async def hangs() -> None:
+    await asyncio.Event().wait()
+
+
+class Store:
+    """The part of a table that several instances share."""
+
+    def __init__(self, does: Callable[[], Awaitable[None]] = answers) -> None:
+        self.does = does
+        self.steps: dict[str, NextStep] = {}
+
+    async def save(self, record: HandoverRecord) -> str:
+        raise AssertionError
+
+    async def attach_ticket(self, token: str, contact_id: str, ticket_id: str, ticket_url: str) -> bool:
+        raise AssertionError
+
+    async def remember_step(self, call_sid: str, step: NextStep) -> None:
+        await self.does()
+        self.steps[call_sid] = step
+
+    async def recall_step(self, call_sid: str) -> NextStep | None:
+        await self.does()
+        return self.steps.get(call_sid)
+
+
+class OnTheLine:
+    """What is asked of a live call here."""
+
+    def __init__(self) -> None:
+        self.posted: list[ev.Event] = []
+        self.ordered = asyncio.Event()
+
+    def post(self, event: ev.Event) -> None:
+        self.posted.append(event)
+        self.ordered.set()
+
+
+def live(manager: SessionManager, call_sid: str) -> OnTheLine:
+    """A call on its line."""
+    assert manager.claim(call_sid)
+    call = OnTheLine()
+    manager.started(call_sid, cast("StreamHandler", call))
+    return call
+
+
+class Office(SessionManager):
+    """A manager that keeps what was reported to it."""
+
+    def __init__(self, store: Store | None = None, max_calls: int = 2) -> None:
+        self.failures: list[str] = []
+        super().__init__(
+            store or Store(), max_calls=max_calls, on_failure=lambda what, error: self.failures.append(what)
+        )
+
+
+# --- admission
+
+
+async def test_calls_are_admitted_up_to_the_count_and_again_when_one_has_ended() -> None:
+    office = Office(max_calls=2)
+    assert office.claim("CA1")
+    assert office.admits
+    assert office.claim("CA2")
+    assert not office.admits
+    assert not office.claim("CA3")
+
+    office.release("CA1")
+    assert office.admits
+    assert office.claim("CA3")
+
+
+async def test_a_call_has_one_line_at_a_time() -> None:
+    office = Office()
+    assert office.claim("CA1")
+    assert not office.claim("CA1")
+    office.release("CA1")
+    assert office.claim("CA1")
+
+
+async def test_only_calls_on_the_line_are_listed() -> None:
+    office = Office()
+    live(office, "CA1")
+    assert list(office.live) == ["CA1"]
+    office.release("CA1")
+    assert office.live == {}
+    office.release("CA1")
+
+
+async def test_a_ticket_is_good_once_and_forgotten_when_it_has_expired() -> None:
+    office = Office()
+    assert office.use_ticket(b"one", 100, now_s=50)
+    assert not office.use_ticket(b"one", 100, now_s=99)
+    assert office.use_ticket(b"two", 200, now_s=101)
+    assert len(office._used_tickets) == 1  # pyright: ignore[reportPrivateUsage]
+
+
+# --- what is next
+
+
+async def test_what_one_instance_decided_another_one_knows() -> None:
+    store = Store()
+    await Office(store).remember_step("CA1", STEP)
+
+    assert await Office(store).next_step("CA1") == STEP
+    assert await Office(store).next_step("CA2") is None
+
+
+@pytest.mark.parametrize("does", [fails, hangs])
+async def test_a_step_is_known_here_even_if_the_store_fails_or_hangs(
+    does: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STEP_STORE_MS", 10)
+    office = Office(Store(does))
+    await asyncio.wait_for(office.remember_step("CA1", STEP), DEADLINE_S)
+
+    assert await office.next_step("CA1") == STEP
+    assert await asyncio.wait_for(office.next_step("CA2"), DEADLINE_S) is None
+    assert office.failures == ["remember step", "recall step"]
+
+
+async def test_a_later_step_of_a_call_takes_the_place_of_the_earlier_one() -> None:
+    office = Office()
+    await office.remember_step("CA1", STEP)
+    await office.remember_step("CA1", HangUp())
+
+    assert await office.next_step("CA1") == HangUp()
+
+
+async def test_only_so_many_steps_are_kept_and_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STEPS_KEPT", 3)
+    office = Office()
+    for number in range(10):
+        await office.remember_step(f"CA{number}", STEP)
+
+    assert list(office._steps) == ["CA7", "CA8", "CA9"]  # pyright: ignore[reportPrivateUsage]
+    assert office._unasked == {"CA7", "CA8", "CA9"}  # pyright: ignore[reportPrivateUsage]
+
+
+# --- orders
+
+
+async def test_a_call_that_is_not_on_the_line_cannot_be_handed_over() -> None:
+    office = Office()
+    call = live(office, "CA1")
+
+    assert office.order_handover("CA1")
+    assert call.posted == [ev.HandoverOrdered()]
+    assert not office.order_handover("CA2")
+    office.release("CA1")
+    assert not office.order_handover("CA1")
+
+
+# --- the end of the shift
+
+
+async def test_with_nobody_on_the_line_a_drain_is_over_at_once() -> None:
+    office = Office()
+    await asyncio.wait_for(office.drain(), DEADLINE_S)
+
+    assert office.draining
+    assert not office.admits
+
+
+async def test_a_drain_lets_calls_finish_and_orders_nothing_meanwhile() -> None:
+    office = Office()
+    call = live(office, "CA1")
+    drain = asyncio.create_task(office.drain())
+    await asyncio.sleep(0)
+    assert office.claim("CA2")  # rung before the drain began, and its socket comes now
+    office.release("CA1")
+    await asyncio.sleep(0)
+    assert not drain.done()
+
+    office.release("CA2")
+    await asyncio.wait_for(drain, DEADLINE_S)
+    assert call.posted == []
+
+
+async def test_a_drain_sends_the_calls_that_do_not_end_to_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    office = Office()
+    monkeypatch.setattr(limits, "SHUTDOWN_S", 0.02)
+    first, second = live(office, "CA1"), live(office, "CA2")
+    drain = asyncio.create_task(office.drain())
+    await asyncio.wait_for(second.ordered.wait(), DEADLINE_S)
+    monkeypatch.undo()
+
+    assert first.posted == second.posted == [ev.HandoverOrdered()]
+    await asyncio.wait_for(drain, DEADLINE_S)
+
+
+async def test_a_drain_ends_even_if_a_call_never_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SHUTDOWN_S", 0.01)
+    office = Office()
+    live(office, "CA1")
+
+    await asyncio.wait_for(office.drain(), DEADLINE_S)
+
+
+async def test_a_drain_waits_until_twilio_has_asked_what_is_next_for_the_last_call() -> None:
+    office = Office()
+    live(office, "CA1")
+    drain = asyncio.create_task(office.drain())
+    await office.remember_step("CA1", STEP)
+    office.release("CA1")
+    await settled()
+    assert not drain.done()
+
+    office.asked("CA1")
+    await asyncio.wait_for(drain, DEADLINE_S)
+
+
+async def test_a_drain_does_not_wait_for_ever_for_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NEXT_ASKED_S", 0.01)
+    office = Office()
+    await office.remember_step("CA1", STEP)
+
+    await asyncio.wait_for(office.drain(), DEADLINE_S)
+
+
+async def settled() -> None:
+    """Whatever can go on without anybody's help has gone on."""
+    for _turn in range(20):
+        await asyncio.sleep(0)
