@@ -4,7 +4,9 @@ from typing import Final
 
 # --- Audio. µ-law at 8 kHz is 8 bytes a millisecond; Twilio sends and plays it in 20 ms frames.
 BYTES_PER_MS: Final = 8
+"""One byte a sample, eight samples a millisecond."""
 FRAME_BYTES: Final = 160
+"""Twilio sends frames of 20 ms; whole ones are sent back, so that no mark falls inside a frame."""
 ULAW_SILENCE: Final = 0xFF
 """What the tail of an item is padded with: µ-law zero. 0x00 would be a click at full scale."""
 
@@ -41,6 +43,7 @@ HISTORY_TURNS: Final = 40
 RESPONSE_RETRIES: Final = 1
 """A failed response is asked for again once; a second failure in a row takes the caller to a person."""
 RESPONSE_RETRY_WAIT_MS: Final = 300
+"""Long enough for a hiccup of the service to pass, too short for the caller to ask who is there."""
 RESPONSE_RETRY_WAIT_MAX_MS: Final = 3_000
 """A rate limit that asks for longer than this is dead air: the caller goes to a person instead."""
 IDLE_PROMPTS: Final = 3
@@ -48,11 +51,13 @@ IDLE_PROMPTS: Final = 3
 KEYS_PAUSE_MS: Final = 1_500
 """Keys pressed with less than this between them are one number."""
 KEYS_MAX: Final = 32
+"""Longer than any account or card number; what is pressed beyond it is not passed on."""
 TOOL_MS: Final = 15_000
 """A user's tool may take this long before the model is told that it failed."""
 TOOL_CALLS: Final = 500
 """In one call; a model that asks for more has lost its way."""
 TOOL_ARGUMENTS_CHARS: Final = 8_000
+"""Arguments are a few words; more than this is a model that has lost its way."""
 CALL_MS: Final = 55 * 60_000
 """OpenAI ends a session at 60 minutes; five before that the caller is taken to a person."""
 
@@ -70,16 +75,21 @@ CRM_LATE_MS: Final = 30_000
 SAVE_MS: Final = 2_500
 """Storing the token record, retries and redrawn tokens included. Then the caller is moved without it."""
 GOODBYE_MS: Final = 10_000
+"""From the decision to the last word of the goodbye. Then the line is closed anyway."""
 SUMMARY_CHARS: Final = 1_500
 """Connect allows 32 KiB for all attributes of a contact together; an agent reads far less than that."""
 REASON_CHARS: Final = 300
+"""One or two sentences for the agent's screen; they go into the ticket as well."""
 TOKEN_DIGITS: Final = 10
+"""Ten billion tokens of which a handful are live: guessing one is hopeless. About two seconds of tones."""
 TOKEN_TTL_S: Final = 600
 """The caller is dialled within seconds; ten minutes covers a queue of retries and clock skew."""
 TOKEN_DRAWS: Final = 5
+"""Tries at a free token. With so few live ones even the second is hardly ever needed."""
 DIAL_ATTEMPTS: Final = 2
 """One dial with the token, one without. A third would be a loop."""
 DIAL_SECONDS: Final = 30
+"""How long the contact centre may ring. It answers by itself at once, unless it is in trouble."""
 DIAL_TOO_SHORT_S: Final = 5
 """A dial that completes sooner was not a conversation: it is treated as failed."""
 
@@ -87,11 +97,13 @@ DIAL_TOO_SHORT_S: Final = 5
 WEBHOOK_BODY_BYTES: Final = 32_768
 """Twilio's voice posts are a few kilobytes; larger ones are refused before they are parsed."""
 WEBHOOK_FIELDS: Final = 100
+"""Twilio posts about thirty, and adds some over the years."""
 TWILIO_MESSAGE_BYTES: Final = 65_536
 """A media frame is about 400 bytes; the server's own default would be 16 MiB."""
 STREAM_START_MS: Final = 5_000
 """From an accepted socket to its `start` message: idle sockets are not held for anyone."""
 STREAM_TICKET_S: Final = 60
+"""Twilio opens the socket within a second of reading the TwiML; a minute covers its retries and clock skew."""
 STREAM_PARAMETER_CHARS: Final = 500
 """Twilio takes less than this for the name and the value of one stream parameter together."""
 TWIML_CHARS: Final = 4_000
@@ -109,6 +121,7 @@ MAX_CALLS: Final = 100
 
 # --- The model's side
 MODEL_MESSAGE_BYTES: Final = 1_048_576
+"""A second of audio is 11 KB in base64; a piece of reply is never near this."""
 MODEL_BAD_MESSAGES: Final = 10
 """Undecodable messages before the model's socket counts as lost."""
 MODEL_MESSAGES_HELD: Final = 64
@@ -124,37 +137,51 @@ UNKNOWN_NAMES: Final = 32
 
 # --- Other services, in seconds because their clients want seconds
 DYNAMODB_CONNECT_S: Final = 1.0
+"""In the same region a connection takes milliseconds; a second means that it will not come."""
 DYNAMODB_READ_S: Final = 1.5
+"""Ordinary answers take ten milliseconds. Less than `SAVE_MS`, so that a second try begins in time."""
 DYNAMODB_ATTEMPTS: Final = 2
+"""A third would not fit into `SAVE_MS`."""
 DYNAMODB_CONNECTIONS: Final = 50
+"""A call uses one for two short moments, so this serves many more calls than one process takes."""
 CALL_ITEM_TTL_S: Final = 4 * 3_600
 """Twilio ends a call after four hours at the latest; nobody asks about it later."""
 TOKENS_REMEMBERED: Final = 1_000
 """Handovers of this process whose token is known, so that a repeated save is the same save."""
 HUBSPOT_CONNECT_S: Final = 1.0
+"""A second without a connection means that it will not come."""
 HUBSPOT_READ_S: Final = 2.0
+"""Ordinary answers take a few hundred milliseconds; searches are the slow ones."""
 HUBSPOT_ATTEMPTS: Final = 3
+"""Two more after the first: a rate limit passes within a second or two."""
 HUBSPOT_TOTAL_S: Final = 20.0
 """All tries of one CRM request, also those after the caller has been moved."""
 HUBSPOT_SEARCHES_PER_S: Final = 2.0
 """HubSpot allows 5 a second for a whole account; other integrations need their share."""
 HUBSPOT_BODY_BYTES: Final = 1_048_576
+"""Of an answer. Ours ask for few records and few properties; more than a megabyte is not for us."""
 HUBSPOT_CONTACT_ROUNDS: Final = 2
 """Read, search, write; a clash means somebody else was quicker, and one more round finds what they made."""
 HUBSPOT_CONTENT_CHARS: Final = 4_000
 """HubSpot takes 65,536; nobody reads that while a caller waits."""
 HUBSPOT_SUBJECT_CHARS: Final = 200
+"""What a list of tickets shows of it, and some more."""
 TWILIO_REST_S: Final = 3.0
+"""One request. Twilio's answers take a few hundred milliseconds."""
 TWILIO_REST_ATTEMPTS: Final = 3
+"""Two more after the first, for a rate limit or a hiccup."""
 TWILIO_REST_BODY_BYTES: Final = 1_048_576
+"""Of an answer; the ones we read are some kilobytes."""
 TWILIO_TWIML_CHARS: Final = 4_000
 """Twilio's own bound on TwiML sent in a request."""
 SHUTDOWN_S: Final = 30
+"""For calls to end by themselves, and as much again for the rest to be handed over: longer than any handover."""
 
 # --- What is remembered of a conversation
 TURNS_KEPT: Final = 400
 """An hour of talk; the oldest go first."""
 TURN_CHARS: Final = 4_000
+"""Of one turn: four minutes of talk. What is beyond it is cut off."""
 REMEMBERED_IDS: Final = 256
 """Items, responses and tool calls that must not come back to life; the oldest are long over by then."""
 
@@ -166,26 +193,34 @@ SENTENCE_CHARS: Final = 500
 INSTRUCTIONS_CHARS: Final = 20_000
 """About 5,000 tokens, sent with every response; longer ones cost more than they help."""
 INTENTS_MAX: Final = 50
+"""They are listed for the model in every response; nobody routes to more queues by voice."""
 KEYWORDS_MAX: Final = 100
+"""They help the transcription with names; a longer list helps with none."""
 KEYWORD_CHARS: Final = 100
+"""A name or a product, not a sentence."""
 IDLE_TIMEOUT_MIN_MS: Final = 5_000
+"""OpenAI's own lower bound for `idle_timeout_ms`; below it the whole session is refused."""
 IDLE_TIMEOUT_MAX_MS: Final = 30_000
-"""OpenAI's own bounds for `idle_timeout_ms`; outside of them the whole session is refused."""
+"""OpenAI's own upper bound; above it the whole session is refused."""
 MODEL_CONNECTS: Final = 2
 """Tries at the model before a call begins, all within `MODEL_READY_MS`."""
 TRANSFER_SENTENCE_TRIES: Final = 2
+"""If the model fails it twice, Twilio says it."""
 
 # --- The process
 STEP_STORE_MS: Final = 700
 """Telling the other instances what is next; the caller hears nothing meanwhile, and this instance knows anyway."""
 STEPS_KEPT: Final = 10_000
+"""Calls whose next step is known here; a day's worth, of which each is asked for within seconds."""
 NEXT_ASKED_S: Final = 3.0
 """From a closed stream to Twilio's question what is next. A server that stopped sooner would lose the caller."""
 SOCKET_CLOSE_S: Final = 1.0
+"""To send what is queued, and again for the close itself. A peer that needs longer does not read."""
 
 # --- The doctor, in seconds
 DOCTOR_S: Final = 20
 """One check, all its requests and tries included: somebody is waiting at a terminal."""
 DOCTOR_HTTP_S: Final = 8.0
+"""One request of a check; slower than this is an answer in itself."""
 MODELS_BODY_BYTES: Final = 4_194_304
 """OpenAI's list of models is some hundred kilobytes."""

@@ -1,0 +1,116 @@
+"""The numbers that promises rest on, held against each other; and that each of them says why it is what it is."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from aws.connect_lambda import handler
+from aws.contact_flow import flow
+
+from voice_openai_connect import limits
+
+SOURCE = Path(limits.__file__).read_text(encoding="utf-8")
+NAMES = [name for name in vars(limits) if name.isupper()]
+
+
+def reasons() -> dict[str, str]:
+    """What stands beside each number: the string below it, or the comment at the end of its line."""
+    lines, found, body = SOURCE.splitlines(), dict[str, str](), ast.parse(SOURCE).body
+    for node, following in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        found[node.target.id] = lines[node.lineno - 1].partition("#")[2].strip()
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+            found[node.target.id] = str(following.value.value)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_limit_has_its_reason_beside_it(name: str) -> None:
+    assert len(reasons()[name].split()) >= 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_limit_is_more_than_nothing(name: str) -> None:
+    assert getattr(limits, name) > 0
+
+
+def test_from_the_decision_to_the_stored_record_takes_less_than_six_seconds() -> None:
+    assert limits.CRM_MS + limits.SAVE_MS < 6_000
+
+
+def test_the_summary_is_there_before_the_crm_is_given_up_so_that_it_is_in_the_ticket() -> None:
+    assert limits.SUMMARY_MS < limits.CRM_MS
+
+
+def test_the_record_is_stored_before_the_transfer_sentence_can_be_cut() -> None:
+    assert limits.CRM_MS + limits.SAVE_MS < limits.TRANSFER_SENTENCE_MS
+
+
+def test_a_model_that_hangs_in_its_first_try_leaves_time_for_another() -> None:
+    assert limits.MODEL_CONNECT_MS < limits.MODEL_READY_MS
+    assert limits.MODEL_CONNECTS > 1
+
+
+def test_a_try_at_the_table_that_hangs_ends_within_the_time_for_the_record() -> None:
+    assert limits.DYNAMODB_CONNECT_S + limits.DYNAMODB_READ_S <= limits.SAVE_MS / 1_000
+    assert limits.DYNAMODB_ATTEMPTS > 1
+
+
+def test_an_open_connection_that_hangs_leaves_time_for_another_try_at_the_record() -> None:
+    assert limits.DYNAMODB_READ_S < limits.SAVE_MS / 1_000
+
+
+def test_a_late_ticket_is_waited_for_as_long_as_the_crm_may_take() -> None:
+    assert limits.HUBSPOT_TOTAL_S <= limits.CRM_LATE_MS / 1_000
+
+
+def test_between_the_sentence_and_the_dial_the_line_is_dead_for_less_than_four_seconds() -> None:
+    closing = limits.STEP_STORE_MS + 2 * limits.SOCKET_CLOSE_S * 1_000  # the queue is flushed, then the close is sent
+    answering = limits.STEP_STORE_MS
+
+    assert closing + answering < 4_000
+
+
+def test_a_handover_that_a_drain_orders_is_over_before_the_drain_is() -> None:
+    longest = limits.TRANSFER_SENTENCE_MS + limits.STEP_STORE_MS + 2 * limits.SOCKET_CLOSE_S * 1_000
+
+    assert longest < limits.SHUTDOWN_S * 1_000
+
+
+def test_a_token_outlives_every_dial_it_could_be_sent_in() -> None:
+    assert limits.DIAL_ATTEMPTS * limits.DIAL_SECONDS < limits.TOKEN_TTL_S
+
+
+def test_a_step_is_remembered_longer_than_the_longest_call_of_ours() -> None:
+    assert limits.CALL_ITEM_TTL_S * 1_000 > limits.CALL_MS
+
+
+def test_a_call_ends_before_openai_ends_its_session() -> None:
+    assert limits.CALL_MS + limits.TRANSFER_SENTENCE_MS < 60 * 60_000
+
+
+def test_the_redeeming_function_ends_before_connect_stops_waiting_and_connect_allows_it() -> None:
+    second_try_ends = handler.ANOTHER_TRY_BEFORE_S + handler.CONNECT_S + handler.READ_S
+
+    assert second_try_ends < float(flow.LAMBDA_S) <= 8
+
+
+def test_marks_are_whole_frames_apart() -> None:
+    assert limits.FRAME_BYTES % limits.BYTES_PER_MS == 0
+    frame_ms = limits.FRAME_BYTES // limits.BYTES_PER_MS
+    assert limits.MARK_INTERVAL_MS % frame_ms == limits.FIRST_MARK_MS % frame_ms == 0
+
+
+def test_what_is_held_for_a_stuck_peer_is_more_than_the_longest_reply_needs() -> None:
+    """A reply of a minute is 3,000 frames and 600 marks, if every frame came alone."""
+    frame_ms = limits.FRAME_BYTES // limits.BYTES_PER_MS
+    longest = limits.UNHEARD_AUDIO_MS // frame_ms + limits.UNHEARD_AUDIO_MS // limits.MARK_INTERVAL_MS
+
+    assert longest < limits.OUTBOX_MESSAGES
+
+
+def test_the_largest_form_message_and_document_fit_their_bounds() -> None:
+    assert 2 * limits.SPOKEN_SENTENCE_CHARS < limits.TWIML_CHARS
+    assert limits.SENTENCE_CHARS <= limits.SPOKEN_SENTENCE_CHARS
+    assert limits.SUMMARY_CHARS < limits.HUBSPOT_CONTENT_CHARS
