@@ -114,11 +114,20 @@ def identity_of(call_sid: str, caller: str, called: str) -> CallIdentity:
 class Gateway:
     """Answers Twilio. One instance a process; all it knows about a call is in `sessions` or in the store."""
 
-    def __init__(self, front: Front, desk: Desk, sessions: SessionManager, observer: FrontObserver) -> None:
+    def __init__(
+        self,
+        front: Front,
+        desk: Desk,
+        sessions: SessionManager,
+        observer: FrontObserver,
+        *,
+        make_call: Callable[[CallIdentity, CallSettings], Call] = Call,
+    ) -> None:
         self.front = front
         self.sessions = sessions
         self._desk = desk
         self._observer = observer
+        self._make_call = make_call
 
     # --- the signature gate
 
@@ -242,7 +251,7 @@ class Gateway:
     def _take_call(self, start: StreamStart) -> StreamHandler:
         caller, called = start.parameters.get("caller", ""), start.parameters.get("called", "")
         identity = identity_of(start.call_sid, caller, called)
-        call = Call(identity, self._desk.call_settings(called))
+        call = self._make_call(identity, self._desk.call_settings(called))
         handler = StreamHandler(call, self._desk.outside(identity), self._desk.observer(identity))
         self.sessions.started(start.call_sid, handler)
         return handler
