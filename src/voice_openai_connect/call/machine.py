@@ -10,11 +10,11 @@ phase. Anything else is counted and ignored: a phone call survives a stray messa
         └──────────┴───┴─────────────┴► handing_over ──► dialing
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.commands import (
     AddText,
     AnswerTool,
@@ -26,25 +26,27 @@ from voice_openai_connect.call.commands import (
     ConnectModel,
     DisconnectModel,
     ModelCommand,
+    MoveStream,
     PlayAudio,
     RequestResponse,
-    RequestSummary,
     RunTool,
     SendCallerAudio,
     SetTimer,
     Tell,
 )
+from voice_openai_connect.call.continuity import Continuity
 from voice_openai_connect.call.conversation import Conversation
 from voice_openai_connect.call.dispatch import Dispatch
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.floor import Floor
-from voice_openai_connect.call.format_check import CERTAIN_BYTES, looks_like_pcm16
-from voice_openai_connect.call.handing_over import CRM_TIMER, SAVE_TIMER, SUMMARY_TIMER, HandingOver
-from voice_openai_connect.call.instructions import INTERRUPTED, summary_note, word_for_word
+from voice_openai_connect.call.format_check import CERTAIN_BYTES
+from voice_openai_connect.call.handing_over import TIMERS as HANDOVER_TIMERS
+from voice_openai_connect.call.handing_over import HandingOver
+from voice_openai_connect.call.instructions import INTERRUPTED, word_for_word
 from voice_openai_connect.call.patience import QUIET_TIMER, STALLED_TIMER, Patience
 from voice_openai_connect.call.phases import CONVERSATION, LEGAL, RECORD_ANSWERS, WAITING_FOR_US, Phase
-from voice_openai_connect.call.sentence import CANCELLED_TIMER, SENTENCE_TIMER, TransferSentence
+from voice_openai_connect.call.sentence import CANCELLED_TIMER, TransferSentence
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.speech import Speech
 from voice_openai_connect.call.tools import END_CALL, TRANSFER, TransferWish, arguments_of, transfer_wish
@@ -57,7 +59,10 @@ _KEYS: Final = "keys"
 _RETRY: Final = "retry"
 _GOODBYE: Final = "goodbye"
 _LATE: Final = "late"
+_MOVE: Final = "move"
 _TOOL: Final = "tool:"
+_NOT_ON_THE_WAY: Final = (_READY, _CALL_LIMIT, _KEYS, _RETRY, _GOODBYE, _MOVE, STALLED_TIMER)
+"""Timers that mean nothing once a person is on the way."""
 
 _HARMLESS: Final = frozenset({"response_cancel_not_active"})
 """Errors that only say that the model was quicker than we."""
@@ -69,13 +74,16 @@ _dispatch: Final = Dispatch()
 class Call:
     """One phone call. `handle` is the only way in; times are milliseconds on any clock that only goes forward."""
 
-    def __init__(self, identity: CallIdentity, settings: CallSettings) -> None:
+    def __init__(self, identity: CallIdentity, settings: CallSettings, resumed: Checkpoint | None = None) -> None:
         self.identity = identity
         self.settings = settings
         self.phase = Phase.STARTING
         self.ignored = 0
         self.conversation = Conversation()
         self._speech = Speech(self.conversation)
+        self._continuity = Continuity(self.conversation, self._speech, resumed, enabled=settings.checkpoints)
+        self._moving = False
+        self._caller_speaks = False
         self._floor = Floor()
         self._waiting_audio = WaitingAudio()
         self._model_ready = False
@@ -93,7 +101,6 @@ class Call:
         self._tools_called: set[str] = set()
         self._tools_running: set[str] = set()
         self._handing_over: HandingOver | None = None
-        self._decided_at = 0
         self._sentence = TransferSentence(settings.transfer_sentence, self._floor, self._speech)
 
     def handle(self, event: ev.Event, now: int) -> tuple[Command, ...]:
@@ -132,7 +139,7 @@ class Call:
     @_dispatch.on(ev.PlaybackReached)
     def _playback_reached(self, event: ev.PlaybackReached, now: int) -> list[Command]:
         self._speech.reached(event.name, now)
-        return self._last_words_heard(now)
+        return self._last_words_heard(now) + self._between_turns()
 
     @_dispatch.on(ev.StreamStopped, ev.StreamLost)
     def _line_ended(self, event: ev.Event, _: int) -> list[Command]:
@@ -140,7 +147,7 @@ class Call:
 
     def _end(self, how: str) -> list[Command]:
         self.phase = Phase.ENDED
-        return [Tell(Fact.CALL_ENDED, how), DisconnectModel()]
+        return [Tell(Fact.CALL_ENDED, how), *self._continuity.forget(), DisconnectModel()]
 
     @_dispatch.on(ev.KeyPressed)
     def _key_pressed(self, event: ev.KeyPressed, now: int) -> list[Command]:
@@ -182,7 +189,7 @@ class Call:
         commands: list[Command] = [CancelTimer(_READY), Tell(Fact.MODEL_READY)]
         if dropped_ms:
             commands.append(Tell(Fact.FRAMES_DROPPED, "model_not_ready", dropped_ms))
-        if self.phase is Phase.RECOVERING:
+        if self.phase is Phase.RECOVERING or self._continuity.resumes:
             commands += self._go_on_where_we_were(now)
         else:
             commands += self._ask(RequestResponse("greeting", word_for_word(self.settings.greeting)), now)
@@ -196,7 +203,10 @@ class Call:
 
     def _go_on_where_we_were(self, now: int) -> list[Command]:
         """A new session has no memory: give it the turns as they were heard, and let it pick up the thread."""
-        commands: list[Command] = [Tell(Fact.MODEL_RECOVERED, value_ms=now - self._lost_at)]
+        told = Tell(Fact.RESUMED, str(self._continuity.resumes))
+        if self.phase is Phase.RECOVERING:
+            told = Tell(Fact.MODEL_RECOVERED, value_ms=now - self._lost_at)
+        commands: list[Command] = [told]
         commands += [AddText(turn.who, turn.text) for turn in self.conversation.history()]
         return [*commands, AddText("system", INTERRUPTED), *self._ask(RequestResponse("reply"), now)]
 
@@ -228,8 +238,8 @@ class Call:
                 return [told, *self._recover(now)]
             case Phase.SAYING_GOODBYE:
                 return [told, *self._hang_up(farewell=not self._speech.all_heard)]
-            case Phase.HANDING_OVER:
-                return [told, *self._go_on_without_model(now)]
+            case Phase.HANDING_OVER if self._handing_over:
+                return [told, *self._handing_over.go_on_without_model(now), *self._move_on(now)]
             case _:
                 return [told, *self._escalate(Reason.MODEL_LOST, now)]
 
@@ -251,6 +261,7 @@ class Call:
         self._speech_stopped_at = None
         self._idle_prompts = 0
         self._patience.caller_speaks()
+        self._caller_speaks = True
         commands: list[Command] = []
         if self.phase is Phase.SAYING_GOODBYE:
             self.phase = Phase.TALKING
@@ -270,6 +281,7 @@ class Call:
     @_dispatch.on(ev.CallerSpeechStopped)
     def _caller_speech_stopped(self, _: ev.CallerSpeechStopped, now: int) -> list[Command]:
         self._speech_stopped_at = now
+        self._caller_speaks = False
         return self._patience.owe_answer(now)
 
     @_dispatch.on(ev.CallerStayedSilent)
@@ -282,9 +294,11 @@ class Call:
     @_dispatch.on(ev.CallerTranscribed)
     def _caller_transcribed(self, event: ev.CallerTranscribed, now: int) -> list[Command]:
         self.conversation.caller_said(event.item_id, event.text)
-        if self.phase is Phase.HANDING_OVER or not self.settings.phrases.wants_person(event.text):
+        if self.phase is Phase.HANDING_OVER:
             return []
-        return self._escalate(Reason.CALLER_ASKED, now)
+        if self.settings.phrases.wants_person(event.text):
+            return self._escalate(Reason.CALLER_ASKED, now)
+        return self._continuity.save() if self.phase is Phase.TALKING else []
 
     @_dispatch.on(ev.CallerTranscriptionFailed)
     def _caller_transcription_failed(self, event: ev.CallerTranscriptionFailed, _: int) -> list[Command]:
@@ -312,7 +326,7 @@ class Call:
             return []
         if len(self._first_bytes) < CERTAIN_BYTES:
             self._first_bytes += event.audio[:CERTAIN_BYTES]
-            if looks_like_pcm16(self._first_bytes):
+            if self.settings.sounds_wrong(self._first_bytes):
                 return self._format_refused(now)
         commands = self._speech.audio(event, now)
         if not any(type(c) is PlayAudio for c in commands):
@@ -335,14 +349,14 @@ class Call:
 
     @_dispatch.on(ev.ModelResponseFinished)
     def _response_finished(self, event: ev.ModelResponseFinished, now: int) -> list[Command]:
+        handing_over = self._handing_over
         if event.purpose == "summary":
-            return self._summary_finished(event, now)
+            return handing_over.summary_finished(event, now) + self._move_on(now) if handing_over else []
         commands = self._speech.response_finished(event.response_id, now)
         commands += self._floor.finished(event.response_id)
         silent = not self._speech.has_voiced(event.response_id)
-        if event.purpose == "transfer":
-            commands += self._sentence.response_finished(event, now, until=self._sentence_until)
-            return commands + self._move_on(now)
+        if event.purpose == "transfer" and handing_over:
+            return commands + handing_over.sentence_finished(event, now) + self._move_on(now)
         if event.purpose == "goodbye" and silent and self.phase is Phase.SAYING_GOODBYE:
             return commands + self._hang_up(farewell=True)
         if event.status == "failed" or (event.status == "incomplete" and silent):
@@ -458,40 +472,15 @@ class Call:
         if self._handing_over is not None:
             return []
         self.phase = Phase.HANDING_OVER
-        self._decided_at = now
-        handing_over = self._handing_over = HandingOver(
-            reason, wish or TransferWish(), self.identity, self.settings, self.conversation
+        self._handing_over = HandingOver(
+            reason, wish or TransferWish(), self.identity, self.settings, self.conversation, self._sentence
         )
-        commands: list[Command] = [Tell(Fact.ESCALATED, reason.value)]
-        commands += [CancelTimer(name) for name in (_READY, _CALL_LIMIT, _KEYS, _RETRY, _GOODBYE, STALLED_TIMER)]
+        commands: list[Command] = [Tell(Fact.ESCALATED, reason.value), *self._continuity.save(person_needed=True)]
+        commands += [CancelTimer(name) for name in _NOT_ON_THE_WAY]
         commands.append(self._patience.listen(now))
-        commands += handing_over.begin(now)
-        if not self._model_ready:
-            return commands + self._go_on_without_model(now)
-        if reason is not Reason.TOOL:
+        if self._model_ready and reason is not Reason.TOOL:
             commands += self._interrupt(now, cancel=True)
-        commands += self._sentence.ask(now, until=self._sentence_until)
-        if not handing_over.has_summary:
-            commands.append(RequestSummary(summary_note(self.settings)))
-        return commands + handing_over.advance(now)
-
-    def _summary_finished(self, event: ev.ModelResponseFinished, now: int) -> list[Command]:
-        if self._handing_over is None:
-            return []
-        if event.status == "completed":
-            commands = self._handing_over.summarised(event.text, now)
-        else:
-            commands = self._handing_over.fall_back(event.status, now)
-        return commands + self._move_on(now)
-
-    @property
-    def _sentence_until(self) -> int:
-        return self._decided_at + limits.TRANSFER_SENTENCE_MS
-
-    def _go_on_without_model(self, now: int) -> list[Command]:
-        """The model cannot speak or write any more: Twilio will say the sentence, the turns make the summary."""
-        fallen_back = self._handing_over.fall_back("model_lost", now) if self._handing_over else []
-        return fallen_back + self._sentence.lose_model() + self._move_on(now)
+        return commands + self._handing_over.begin(now, model_ready=self._model_ready) + self._move_on(now)
 
     @_dispatch.on(*RECORD_ANSWERS)
     def _handover_answered(self, event: ev.Event, now: int) -> list[Command]:
@@ -504,16 +493,14 @@ class Call:
     def _move_on(self, now: int) -> list[Command]:
         """Dial, once the caller has heard the sentence and the record is settled."""
         handing_over = self._handing_over
-        if handing_over is None or self.phase is not Phase.HANDING_OVER:
-            return []
-        if not (self._sentence.over and handing_over.saved):
+        if handing_over is None or self.phase is not Phase.HANDING_OVER or not handing_over.ready:
             return []
         self.phase = Phase.DIALING
         step = DialPerson(token=handing_over.token, announce=not self._sentence.spoken)
         label = "with_token" if step.token else "without_token"
         self._end_if_complete()
         return [
-            Tell(Fact.DIALING, label, now - self._decided_at),
+            Tell(Fact.DIALING, label, now - handing_over.decided_at),
             Tell(Fact.CALL_ENDED, "handed_over"),
             CloseStream(step),
             DisconnectModel(),
@@ -525,12 +512,43 @@ class Call:
         if self.phase is Phase.DIALING and self._handing_over is not None and self._handing_over.complete:
             self.phase = Phase.ENDED
 
+    # --- going on elsewhere
+
+    @_dispatch.on(ev.MoveOrdered)
+    def _move_ordered(self, _: ev.MoveOrdered, now: int) -> list[Command]:
+        if not self.settings.checkpoints or self.phase is Phase.STARTING:
+            return self._escalate(Reason.OPERATOR, now)
+        self._moving = True
+        return [SetTimer(_MOVE, now + limits.MOVE_MS), *self._between_turns()]
+
+    def _between_turns(self) -> list[Command]:
+        """Everything said has been heard and nobody is speaking: the moment to write it down, or to move."""
+        quiet = self._floor.free and self._speech.all_heard and not self._caller_speaks
+        if self.phase is not Phase.TALKING or not quiet or self._patience.answer_owed:
+            return []
+        return self._move() if self._moving else self._continuity.save()
+
+    def _move(self) -> list[Command]:
+        self.phase = Phase.ENDED
+        checkpoint = self._continuity.now(lost=False)
+        return [Tell(Fact.CALL_ENDED, "moved"), MoveStream(checkpoint), DisconnectModel()]
+
+    @_dispatch.when(_MOVE)
+    def _move_late(self, now: int) -> list[Command]:
+        if self.phase not in {Phase.TALKING, Phase.RECOVERING}:
+            return []
+        silence = [c for c in self._speech.stop(now) if not isinstance(c, ModelCommand)]
+        return [*silence, *self._move()]
+
     # --- time
 
     @_dispatch.on(ev.TimerFired)
     def _timer_fired(self, event: ev.TimerFired, now: int) -> list[Command]:
         if event.name.startswith(_TOOL):
             return self._tool_over(event.name.removeprefix(_TOOL), "The tool took too long.", now)
+        if event.name in HANDOVER_TIMERS:
+            late = self.phase is Phase.HANDING_OVER and self._handing_over
+            return late.late(event.name, now) + self._move_on(now) if late else []
         return _dispatch.by_timer[event.name](self, now) if event.name in _dispatch.by_timer else []
 
     @_dispatch.when(QUIET_TIMER)
@@ -570,29 +588,6 @@ class Call:
     @_dispatch.when(CANCELLED_TIMER)
     def _cancel_late(self, _: int) -> list[Command]:
         return self._floor.take() if self.phase is Phase.HANDING_OVER else []
-
-    @_dispatch.when(SENTENCE_TIMER)
-    def _sentence_late(self, now: int) -> list[Command]:
-        if self._sentence.over:
-            return []
-        return [Tell(Fact.TRANSFER_SENTENCE_CUT), *self._sentence.give_up(), *self._move_on(now)]
-
-    @_dispatch.when(SUMMARY_TIMER)
-    def _summary_late(self, now: int) -> list[Command]:
-        return self._in_handover(lambda h: h.fall_back("late", now), now)
-
-    @_dispatch.when(CRM_TIMER)
-    def _crm_late(self, now: int) -> list[Command]:
-        return self._in_handover(lambda h: h.crm_late(now), now)
-
-    @_dispatch.when(SAVE_TIMER)
-    def _save_late(self, now: int) -> list[Command]:
-        return self._in_handover(lambda h: h.save_late(), now)
-
-    def _in_handover(self, step: Callable[[HandingOver], list[Command]], now: int) -> list[Command]:
-        if self._handing_over is None or self.phase is not Phase.HANDING_OVER:
-            return []
-        return step(self._handing_over) + self._move_on(now)
 
     @_dispatch.when(_LATE)
     def _late_over(self, _: int) -> list[Command]:

@@ -1,10 +1,11 @@
 """What one call is told about itself when it begins: who, which profile, and how that profile wants it run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.format_check import looks_like_pcm16
 from voice_openai_connect.call.handover import Priority
 from voice_openai_connect.call.holding_sound import holding_sound
 
@@ -60,4 +61,8 @@ class CallSettings:
     """Heard while the caller waits for us: µ-law in whole frames, one round of it."""
     person_key: str = "0"
     """The key that means "a person, please"; empty switches it off."""
+    checkpoints: bool = True
+    """Whether another instance may go on with a call whose stream broke; what that needs is then kept for minutes."""
     call_ms: int = limits.CALL_MS
+    sounds_wrong: Callable[[bytes], bool] = looks_like_pcm16
+    """Whether the first bytes of a session's audio show another format than the one confirmed."""
