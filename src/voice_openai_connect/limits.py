@@ -217,6 +217,16 @@ NEXT_ASKED_S: Final = 3.0
 SOCKET_CLOSE_S: Final = 1.0
 """To send what is queued, and again for the close itself. A peer that needs longer does not read."""
 
+# --- Recordings
+RECORDING_BYTES: Final = 64 * 1_048_576
+"""One call's file: about three times an hour of talk. A call that writes more has lost its way."""
+RECORDINGS_MAX: Final = 10_000
+"""Files in the folder; a recorder that somebody forgot to switch off must not fill a disk for ever."""
+RECORDED_LINE_BYTES: Final = 4 * 1_048_576
+"""A minute of audio in one piece becomes some thousand commands; nothing else comes near."""
+RECORDED_AUDIO_BYTES: Final = 2 * 1_048_576
+"""The longest piece of audio that a recording may claim: more than `MODEL_MESSAGE_BYTES` can carry."""
+
 # --- The doctor, in seconds
 DOCTOR_S: Final = 20
 """One check, all its requests and tries included: somebody is waiting at a terminal."""
@@ -224,3 +234,13 @@ DOCTOR_HTTP_S: Final = 8.0
 """One request of a check; slower than this is an answer in itself."""
 MODELS_BODY_BYTES: Final = 4_194_304
 """OpenAI's list of models is some hundred kilobytes."""
+
+# --- Calls that outlive their stream
+RESUMES: Final = 3
+"""Times that a call is taken up again after its stream broke; after that something is wrong with it, or with us."""
+CHECKPOINT_CHARS: Final = 12_000
+"""Of turns in one checkpoint: a DynamoDB item may have 400 KB, and a write costs by the kilobyte."""
+CHECKPOINT_TTL_S: Final = 900
+"""A caller may think for a while between two turns; after a quarter of an hour nobody is on that line any more."""
+MOVE_MS: Final = 9_000
+"""How long a call may take to its next turn boundary when the process is to stop. Then it is moved in mid-sentence."""

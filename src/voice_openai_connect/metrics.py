@@ -19,7 +19,7 @@ from voice_openai_connect.call.transfer import DIAL_STATUSES
 OTHER: Final = "other"
 LABELS_MAX: Final = 40
 """Values of one label; a metric with more is no longer read by anybody, and costs memory for ever."""
-OUTCOMES: Final = frozenset({"handed_over", "goodbye", "caller_left", "line_lost"})
+OUTCOMES: Final = frozenset({"handed_over", "goodbye", "caller_left", "line_lost", "moved"})
 
 CRM_NOT_ASKED: Final = frozenset({"crm_off", "withheld", "no_number"})
 """Why a contact or a ticket may be missing without anything being wrong with the CRM."""
@@ -154,6 +154,9 @@ class Metrics:
             Fact.CALL_ENDED: make("calls_ended", "Calls that ended for the assistant, and how", outcome=OUTCOMES),
             Fact.MODEL_READY: make("model_sessions", "Sessions of the model that were set up"),
             Fact.MODEL_LOST: make("model_failures", "Sessions that failed or were lost", "reason"),
+            Fact.RESUMED: make(
+                "resumes", "Calls that were taken up again from a checkpoint, and how often by then", "times"
+            ),
             Fact.MODEL_RECOVERED: make("model_recoveries", "Sessions that took over in the middle of a call"),
             Fact.HOLD_PLAYED: make("hold_rounds", "Rounds of the holding sound that callers heard"),
             Fact.MODEL_FORMAT_REFUSED: make("model_formats_refused", "Sessions with an audio format that is not ours"),

@@ -17,6 +17,7 @@ from voice_openai_connect.call.settings import CallIdentity, CallSettings, Inten
 DEADLINES = {
     Phase.STARTING: {"model_ready"},
     Phase.TALKING: {"call_limit"},
+    Phase.RECOVERING: {"model_ready"},
     Phase.SAYING_GOODBYE: {"goodbye"},
     Phase.HANDING_OVER: {"sentence", "summary", "crm", "save"},
     Phase.DIALING: {"late"},
@@ -68,6 +69,7 @@ events: st.SearchStrategy[ev.Event] = st.one_of(
     st.builds(ev.ToolFinished, ids, st.just("done")),
     st.builds(ev.ToolFailed, ids, st.just("x")),
     st.builds(ev.HandoverOrdered),
+    st.builds(ev.MoveOrdered),
 )
 
 
@@ -117,7 +119,8 @@ class OneCall(RuleBasedStateMachine):
                 self.epoch_sent = 0
             case do.TruncateItem(audio_end_ms=ms):
                 assert ms > 0
-            case do.CloseStream():
+            case do.CloseStream() | do.MoveStream():
+                assert not self.closed
                 self.closed = True
             case do.SaveHandover(record=record):
                 assert record.summary

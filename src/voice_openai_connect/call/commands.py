@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from voice_openai_connect.call import events
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.events import Purpose
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.handover import HandoverRecord
@@ -171,6 +172,28 @@ class AttachTicket(Command):
     contact_id: str
     ticket_id: str
     ticket_url: str = ""
+
+
+# --- Going on elsewhere
+
+
+@dataclass(slots=True)
+class SaveCheckpoint(Command):
+    """Keep this for whichever instance goes on if the stream breaks. The latest counts. Has no answer."""
+
+    checkpoint: Checkpoint
+
+
+@dataclass(slots=True)
+class ForgetCheckpoint(Command):
+    """The call is over: nothing of it is to be kept."""
+
+
+@dataclass(slots=True)
+class MoveStream(Command):
+    """Keep this, then close the stream; Twilio asks what is next, and another instance goes on from here."""
+
+    checkpoint: Checkpoint
 
 
 # --- Time and facts ------------------------------------------------------------------------------------------

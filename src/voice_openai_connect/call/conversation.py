@@ -1,9 +1,11 @@
 """The turns so far, as the people on the line experienced them: what the caller said, what the caller heard."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from voice_openai_connect import limits
+from voice_openai_connect.call import checkpoint
 from voice_openai_connect.call.handover import plain_text
 
 
@@ -65,9 +67,16 @@ class Conversation:
         """The turns that have words."""
         return [turn for turn in self._turns.values() if turn.text]
 
-    def history(self) -> list[Turn]:
-        """The last turns, for a model that takes over in the middle of a call."""
-        return self.turns[-limits.HISTORY_TURNS :]
+    def history(self, unheard: Collection[str] = ()) -> tuple[checkpoint.Turn, ...]:
+        """The last turns, for a model that takes over in the middle of a call; items still `unheard` are left out."""
+        heard = [checkpoint.Turn(t.who, t.text) for t in self.turns if t.item_id not in unheard]
+        return checkpoint.bounded(heard)
+
+    def resume(self, turns: Iterable[checkpoint.Turn]) -> None:
+        """Begin with what was said before the stream broke."""
+        for number, turn in enumerate(turns):
+            item_id = f"before-{number}"
+            self._turns[item_id] = Turn(turn.who, item_id, turn.text, settled=True)
 
     def summary(self, why: str) -> str:
         """A summary from the words alone, for when the model cannot write one. Plain text, bounded."""

@@ -214,6 +214,11 @@ class HandoverOrdered(Event):
 
 
 @dataclass(slots=True)
+class MoveOrdered(Event):
+    """This process is to stop: another instance must go on with the call."""
+
+
+@dataclass(slots=True)
 class ContactFound(Event):
     """The CRM knows the caller, perhaps only since a moment ago."""
 

@@ -7,7 +7,8 @@ class Fact(StrEnum):
     """One fact; the comment names the label it carries, if any."""
 
     CALL_STARTED = "call_started"
-    CALL_ENDED = "call_ended"  # how: handed_over, goodbye, caller_left, line_lost
+    CALL_ENDED = "call_ended"  # how: handed_over, goodbye, caller_left, line_lost, moved
+    RESUMED = "resumed"  # the call goes on from a checkpoint; label: how many times now
     MODEL_READY = "model_ready"
     MODEL_LOST = "model_lost"  # reason
     MODEL_RECOVERED = "model_recovered"  # value: lost → talking again, ms

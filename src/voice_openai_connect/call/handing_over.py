@@ -18,6 +18,7 @@ from voice_openai_connect.call.commands import (
     Command,
     FindContact,
     OpenTicket,
+    RequestSummary,
     SaveHandover,
     SetTimer,
     Tell,
@@ -30,17 +31,22 @@ from voice_openai_connect.call.events import (
     Event,
     HandoverNotSaved,
     HandoverSaved,
+    ModelResponseFinished,
     TicketNotOpened,
     TicketOpened,
 )
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.handover import HandoverRecord, plain_text
+from voice_openai_connect.call.instructions import summary_note
+from voice_openai_connect.call.sentence import SENTENCE_TIMER, TransferSentence
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.tools import TransferWish
 
 SUMMARY_TIMER: Final = "summary"
 CRM_TIMER: Final = "crm"
 SAVE_TIMER: Final = "save"
+TIMERS: Final = frozenset({SENTENCE_TIMER, SUMMARY_TIMER, CRM_TIMER, SAVE_TIMER})
+"""What `HandingOver.late` understands."""
 
 _WHY: Final[dict[Reason, str]] = {
     Reason.CALLER_ASKED: "The caller asked for a person.",
@@ -63,8 +69,11 @@ class HandingOver:
         identity: CallIdentity,
         settings: CallSettings,
         conversation: Conversation,
+        sentence: TransferSentence,
     ) -> None:
         self.reason = reason
+        self.sentence = sentence
+        self.decided_at = 0
         self._conversation = conversation
         intent = settings.intents.get(wish.intent, settings.default_intent)
         self._settings = settings
@@ -87,17 +96,44 @@ class HandingOver:
         self._save: Literal["not asked", "asked", "settled"] = "not asked"
         self.token = ""
 
-    def begin(self, now: int) -> list[Command]:
-        """Start what needs no model. The sentence and the summary are asked for by the call."""
+    def begin(self, now: int, *, model_ready: bool) -> list[Command]:
+        """Start everything. Without a model, Twilio will say the sentence, and the turns make the summary."""
+        self.decided_at = now
         commands: list[Command] = [
             FindContact(self.record.caller_phone),
             SetTimer(CRM_TIMER, now + limits.CRM_MS),
         ]
+        if not model_ready:
+            return commands + self.go_on_without_model(now)
+        commands += self.sentence.ask(now, until=self._sentence_until)
         if not self.has_summary:
-            commands.append(SetTimer(SUMMARY_TIMER, now + limits.SUMMARY_MS))
-        return commands
+            commands += [
+                SetTimer(SUMMARY_TIMER, now + limits.SUMMARY_MS),
+                RequestSummary(summary_note(self._settings)),
+            ]
+        return commands + self.advance(now)
+
+    # --- the sentence
+
+    @property
+    def _sentence_until(self) -> int:
+        return self.decided_at + limits.TRANSFER_SENTENCE_MS
+
+    def sentence_finished(self, event: ModelResponseFinished, now: int) -> list[Command]:
+        """The model has made the sentence, or has failed to."""
+        return self.sentence.response_finished(event, now, until=self._sentence_until)
+
+    def go_on_without_model(self, now: int) -> list[Command]:
+        """The model cannot speak or write any more."""
+        return self.fall_back("model_lost", now) + self.sentence.lose_model()
 
     # --- the summary
+
+    def summary_finished(self, event: ModelResponseFinished, now: int) -> list[Command]:
+        """The model has written the summary, or has failed to."""
+        if event.status != "completed":
+            return self.fall_back(event.status, now)
+        return self.summarised(event.text, now)
 
     def summarised(self, text: str, now: int) -> list[Command]:
         """The model wrote a summary; its first line may name the intent. An empty one is no summary."""
@@ -193,22 +229,26 @@ class HandingOver:
 
     # --- deadlines
 
-    def crm_late(self, now: int) -> list[Command]:
-        """The CRM has had its time; the record goes without what is missing."""
-        self._crm_awaited = False
-        return self.advance(now)
-
-    def save_late(self) -> list[Command]:
-        """The record has had its time; the caller goes without it."""
-        if self._save != "asked":
-            return []
-        self._save = "settled"
-        return [Tell(Fact.HANDOVER_NOT_SAVED, "late")]
+    def late(self, timer: str, now: int) -> list[Command]:
+        """Something has had its time; the rest goes on without it."""
+        match timer:
+            case "summary":
+                return self.fall_back("late", now)
+            case "sentence" if not self.sentence.over:
+                return [Tell(Fact.TRANSFER_SENTENCE_CUT), *self.sentence.give_up()]
+            case "crm":
+                self._crm_awaited = False
+                return self.advance(now)
+            case "save" if self._save == "asked":
+                self._save = "settled"
+                return [Tell(Fact.HANDOVER_NOT_SAVED, "late")]
+            case _:
+                return []
 
     @property
-    def saved(self) -> bool:
-        """Whether the record is stored or given up."""
-        return self._save == "settled"
+    def ready(self) -> bool:
+        """Whether the caller can be dialled through: the sentence heard, the record stored, or both given up."""
+        return self.sentence.over and self._save == "settled"
 
     @property
     def complete(self) -> bool:

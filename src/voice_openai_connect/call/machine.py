@@ -189,7 +189,7 @@ class Call:
         commands: list[Command] = [CancelTimer(_READY), Tell(Fact.MODEL_READY)]
         if dropped_ms:
             commands.append(Tell(Fact.FRAMES_DROPPED, "model_not_ready", dropped_ms))
-        if self.phase is Phase.RECOVERING or self._continuity.resumes:
+        if self.phase is Phase.RECOVERING or self._continuity.resumed:
             commands += self._go_on_where_we_were(now)
         else:
             commands += self._ask(RequestResponse("greeting", word_for_word(self.settings.greeting)), now)

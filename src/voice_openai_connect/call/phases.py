@@ -36,6 +36,7 @@ _CALLER_SPEAKS: Final = (
     ev.CallerTranscriptionFailed,
 )
 _TOOLS: Final = (ev.ModelToolCalled, ev.ToolFinished, ev.ToolFailed)
+_ORDERS: Final = (ev.HandoverOrdered, ev.MoveOrdered)
 _RECORD: Final = (ev.ContactFound, ev.ContactNotFound, ev.TicketOpened, ev.TicketNotOpened)
 _SAVED: Final = (ev.HandoverSaved, ev.HandoverNotSaved)
 RECORD_ANSWERS: Final = (*_RECORD, *_SAVED)
@@ -43,9 +44,9 @@ _IN_CONVERSATION: Final = (*_CALLER, *_CALLER_SPEAKS, *_MODEL_SPEAKS, *_MODEL_EN
 
 LEGAL: Final[dict[Phase, frozenset[type[ev.Event]]]] = {
     Phase.STARTING: frozenset(
-        {*_CALLER, ev.StreamStarted, ev.ModelConnected, ev.ModelConfigured, *_MODEL_ENDS, ev.HandoverOrdered}
+        {*_CALLER, ev.StreamStarted, ev.ModelConnected, ev.ModelConfigured, *_MODEL_ENDS, *_ORDERS}
     ),
-    Phase.TALKING: frozenset({*_IN_CONVERSATION, ev.HandoverOrdered}),
+    Phase.TALKING: frozenset({*_IN_CONVERSATION, *_ORDERS}),
     Phase.RECOVERING: frozenset(
         {
             *_CALLER,
@@ -54,10 +55,10 @@ LEGAL: Final[dict[Phase, frozenset[type[ev.Event]]]] = {
             ev.CallerTranscribed,
             *_MODEL_ENDS,
             *_TOOLS,
-            ev.HandoverOrdered,
+            *_ORDERS,
         }
     ),
-    Phase.SAYING_GOODBYE: frozenset({*_IN_CONVERSATION, ev.HandoverOrdered}),
+    Phase.SAYING_GOODBYE: frozenset({*_IN_CONVERSATION, *_ORDERS}),
     Phase.HANDING_OVER: frozenset({*_IN_CONVERSATION, *_RECORD, *_SAVED}),
     Phase.DIALING: frozenset({*_RECORD, ev.HandoverSaved, ev.TimerFired}),
     Phase.ENDED: frozenset(),

@@ -184,6 +184,11 @@ class Playback:
         """When the line runs dry, or ran dry, if everything arrives at once."""
         return self._dry_at
 
+    @property
+    def unheard(self) -> frozenset[str]:
+        """The items that no mark has yet proven to be heard to their end."""
+        return frozenset(self._items)
+
     def unheard_ms(self, now: int) -> int:
         """How much of what was sent the caller has not heard yet."""
         return (self._sent - self._heard(now)) // _PER_MS

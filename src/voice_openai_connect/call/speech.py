@@ -140,6 +140,11 @@ class Speech:
         return self._playback.quiet_from
 
     @property
+    def unheard(self) -> frozenset[str]:
+        """The items that the caller has not heard to their end, as far as is known."""
+        return self._playback.unheard
+
+    @property
     def all_heard(self) -> bool:
         """Whether the caller has heard everything, by the witness of marks."""
         return self._playback.all_heard

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.checkpoint import Checkpoint
 
 DialStatus = Literal["completed", "answered", "busy", "no-answer", "failed", "canceled"]
 DIAL_STATUSES: Final[frozenset[str]] = frozenset({"completed", "answered", "busy", "no-answer", "failed", "canceled"})
@@ -43,14 +44,24 @@ class PromiseCallBack(NextStep):
     """Say that nobody could be reached and that a person will call back, then end the call."""
 
 
+@dataclass(frozen=True, slots=True)
+class ResumeStream(NextStep):
+    """Open a new stream and go on with the conversation from its checkpoint."""
+
+
 FAIL_OPEN: Final = DialPerson(announce=True)
 """When nothing else is known about a caller: a person is always right."""
 
 
-def after_stream(step: NextStep | None, *, caller_left: bool) -> NextStep:
-    """Decide what follows a stream that has ended: what the call had decided, or a person if nobody knows."""
+def after_stream(step: NextStep | None, checkpoint: Checkpoint | None = None, *, caller_left: bool) -> NextStep:
+    """Decide what follows a stream that has ended.
+
+    What the call had decided; else, if it broke off, the conversation from its checkpoint; else a person.
+    """
     if caller_left:
         return HangUp()
+    if step is None and checkpoint is not None and checkpoint.resumable:
+        return ResumeStream()
     return step or FAIL_OPEN
 
 

@@ -1,0 +1,40 @@
+"""Keeping a call ready to be taken up elsewhere: when a checkpoint is due, and when the call can move."""
+
+from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.commands import Command, ForgetCheckpoint, SaveCheckpoint
+from voice_openai_connect.call.conversation import Conversation
+from voice_openai_connect.call.speech import Speech
+
+
+class Continuity:
+    """What is known elsewhere about this call. Says nothing where checkpoints are switched off."""
+
+    def __init__(
+        self, conversation: Conversation, speech: Speech, resumed: Checkpoint | None, *, enabled: bool
+    ) -> None:
+        self._conversation = conversation
+        self._speech = speech
+        self._enabled = enabled
+        self.resumes = resumed.resumes if resumed else 0
+        """How many times this call has been taken up again already."""
+        self.resumed = resumed is not None
+        self._last: Checkpoint | None = None
+        if resumed:
+            conversation.resume(resumed.turns)
+
+    def now(self, *, lost: bool = True, person_needed: bool = False) -> Checkpoint:
+        """The call as it stands. `lost` says that being taken up from here would be because something broke."""
+        turns = self._conversation.history(self._speech.unheard)
+        return Checkpoint(turns, self.resumes + lost, person_needed)
+
+    def save(self, *, person_needed: bool = False) -> list[Command]:
+        """A checkpoint, if anything has changed since the last."""
+        checkpoint = self.now(person_needed=person_needed)
+        if not self._enabled or checkpoint == self._last:
+            return []
+        self._last = checkpoint
+        return [SaveCheckpoint(checkpoint)]
+
+    def forget(self) -> list[Command]:
+        """The call is over."""
+        return [ForgetCheckpoint()] if self._last else []
