@@ -84,6 +84,10 @@ class GatewayProcess:
         self._room.cleanup()
         return status
 
+    def signal(self, how: signal.Signals) -> None:
+        """Send a signal, and wait for nothing: SIGSTOP and SIGCONT make it stand still for a while."""
+        self._process.send_signal(how)
+
     async def metrics(self) -> str:
         """Its metrics, as text."""
         async with httpx2.AsyncClient() as client:

@@ -41,14 +41,14 @@ class LambdaRuntime:
     _started: list["_Environment"] = field(default_factory=list["_Environment"])
 
     @classmethod
-    def redeeming_tokens(cls, dynamo: SimulatedDynamo, table: str) -> Self:
-        """The token Lambda of this repository, looking into that table."""
+    def redeeming_tokens(cls, dynamo: SimulatedDynamo, table: str, *, endpoint_url: str = "") -> Self:
+        """The token Lambda of this repository, looking into that table; by way of `endpoint_url` if there is one."""
         variables = {
             "AWS_REGION": dynamo.region,
             "AWS_DEFAULT_REGION": dynamo.region,
             "AWS_ACCESS_KEY_ID": dynamo.access_key_id,
             "AWS_SECRET_ACCESS_KEY": dynamo.secret_access_key,
-            "AWS_ENDPOINT_URL_DYNAMODB": dynamo.endpoint_url,
+            "AWS_ENDPOINT_URL_DYNAMODB": endpoint_url or dynamo.endpoint_url,
             "DYNAMODB_TABLE_NAME": table,
         }
         return cls(TOKEN_HANDLER, variables)

@@ -12,7 +12,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from voice_openai_connect.build import Parts, open_gateway
 from voice_openai_connect.config import load_settings
@@ -26,6 +27,7 @@ from voice_openai_connect.simulator.carrier_call import Account, Habits
 from voice_openai_connect.simulator.contact_center import ContactCenter
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.faults import FaultProxy
 from voice_openai_connect.simulator.gateway_process import GatewayProcess, LogLine, free_port
 from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
 from voice_openai_connect.simulator.model import SimulatedModel
@@ -38,6 +40,9 @@ CONNECT_NUMBER: Final = "+61255505678"
 TABLE: Final = "handovers"
 ACCOUNT_SID: Final = "AC" + "5" * 32
 AUTH_TOKEN: Final = "simulated-auth-token-of-the-account"  # noqa: S105 - of a simulated account
+
+Road = Literal["model", "crm", "dynamo", "lambda", "twilio"]
+"""From the gateway to a service; `lambda` is the Lambda's own to DynamoDB, `twilio` the carrier's to the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class Plan:
     own_process: bool = False
     on_log_line: Callable[[LogLine], None] = lambda _: None
     """Each line of the gateway's log; only in a process of its own."""
+    proxied: frozenset[Road] = frozenset()
+    """The roads with a `FaultProxy` on them, to be found in `Town.proxies`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,8 @@ class Town:
     settings: Mapping[str, str]
     gateway: GatewayProcess | None
     parts: Parts | None
+    proxies: Mapping[Road, FaultProxy]
+    """Bad lines, where the plan asked for them."""
 
     def table(self) -> DynamoRepository:
         """The handover table, to be entered with `async with`."""
@@ -97,8 +106,19 @@ async def open_town(
         dynamo, crm = SimulatedDynamo(), SimulatedCrm()
         await asyncio.gather(*(stack.enter_async_context(part) for part in (dynamo, crm, model)))
         port = free_port()
-        settings = _settings(plan, port, dynamo=dynamo, crm=crm, model=model)
-        runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE)
+        ends: dict[Road, str] = {
+            "model": model.base_url,
+            "crm": crm.base_url,
+            "dynamo": dynamo.endpoint_url,
+            "lambda": dynamo.endpoint_url,
+            "twilio": f"http://127.0.0.1:{port}",
+        }
+        proxies: dict[Road, FaultProxy] = {
+            road: await stack.enter_async_context(_bad_line(ends[road])) for road in plan.proxied
+        }
+        roads = {road: _by(proxies[road], end) if road in proxies else end for road, end in ends.items()}
+        settings = _settings(plan, port, roads, dynamo=dynamo, crm=crm, model=model)
+        runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE, endpoint_url=roads["lambda"])
         gateway = GatewayProcess(settings, port, plan.on_log_line) if plan.own_process else None
         await asyncio.gather(
             stack.enter_async_context(runtime),
@@ -113,16 +133,34 @@ async def open_town(
                 settings["PUBLIC_HOST"],
                 Account(ACCOUNT_SID, AUTH_TOKEN, GATEWAY_NUMBER),
                 directory={CONNECT_NUMBER: center},
+                routes={settings["PUBLIC_HOST"]: roads["twilio"]} if "twilio" in proxies else None,
                 speak=voices.announcer,
                 habits=plan.habits,
                 timeline=timeline,
             )
         )
-        yield Town(carrier, model, center, crm, dynamo, timeline, settings, gateway, parts)
+        yield Town(carrier, model, center, crm, dynamo, timeline, settings, gateway, parts, proxies)
+
+
+def _bad_line(end: str) -> FaultProxy:
+    """A proxy in front of an address."""
+    parts = urlsplit(end)
+    return FaultProxy(str(parts.hostname), int(parts.port or 0))
+
+
+def _by(proxy: FaultProxy, end: str) -> str:
+    """The same address, by way of the proxy."""
+    return urlsplit(end)._replace(netloc=proxy.address).geturl()
 
 
 def _settings(
-    plan: Plan, port: int, *, dynamo: SimulatedDynamo, crm: SimulatedCrm, model: SimulatedModel
+    plan: Plan,
+    port: int,
+    roads: Mapping[Road, str],
+    *,
+    dynamo: SimulatedDynamo,
+    crm: SimulatedCrm,
+    model: SimulatedModel,
 ) -> dict[str, str]:
     """What a company would write into its `.env`, pointed at the town."""
     usual: dict[str, str | None] = {
@@ -133,15 +171,15 @@ def _settings(
         "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
         "TWILIO_PHONE_NUMBER": GATEWAY_NUMBER,
         "OPENAI_API_KEY": model.api_key,
-        "OPENAI_BASE_URL": model.base_url,
+        "OPENAI_BASE_URL": roads["model"],
         "AWS_REGION": dynamo.region,
         "AWS_ACCESS_KEY_ID": dynamo.access_key_id,
         "AWS_SECRET_ACCESS_KEY": dynamo.secret_access_key,
-        "AWS_ENDPOINT_URL_DYNAMODB": dynamo.endpoint_url,
+        "AWS_ENDPOINT_URL_DYNAMODB": roads["dynamo"],
         "DYNAMODB_TABLE_NAME": TABLE,
         "CONNECT_PHONE_NUMBER": CONNECT_NUMBER,
         "HUBSPOT_ACCESS_TOKEN": crm.token if plan.crm else None,
-        "HUBSPOT_API_BASE_URL": crm.base_url,
+        "HUBSPOT_API_BASE_URL": roads["crm"],
     }
     return {name: value for name, value in {**usual, **plan.settings}.items() if value is not None}
 
