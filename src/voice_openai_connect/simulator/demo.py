@@ -7,7 +7,7 @@ speech alone: spoken, recognised, summarised, ticketed, stored under a token, th
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from voice_openai_connect.simulator.model import SimulatedModel
 from voice_openai_connect.simulator.model_senses import LiveSenses
 from voice_openai_connect.simulator.narrator import Narrator
 from voice_openai_connect.simulator.scenarios import SCENARIOS, Scenario
-from voice_openai_connect.simulator.speech import SpeechUnavailableError, Voice
+from voice_openai_connect.simulator.speech import SpeechUnavailableError, Voice, require_packages
 from voice_openai_connect.simulator.timeline import Timeline
 from voice_openai_connect.simulator.town import CALLER, Plan, Town, Voices, open_town
 
@@ -41,6 +41,7 @@ def run_demo(scenario: str = DEFAULT_SCENARIO, out: Path = Path("out")) -> int:
         print(f"The recording cannot be kept in {out} ({error.strerror}). Choose another directory with --out")
         return 2
     try:
+        require_packages()
         return asyncio.run(_play(SCENARIOS[scenario], out / f"{scenario}-{datetime.now(UTC):%Y%m%d-%H%M%S}.wav"))
     except SpeechUnavailableError as error:
         print(error)
@@ -67,17 +68,22 @@ async def _play(scenario: Scenario, wav: Path) -> int:
         await scenario.happens(town.crm)
         timeline.begin()
         call = await town.carrier.place_call(caller, from_=CALLER)
-        complaints = [*await _until_over(call), *scenario.verdict(town, call), *map(str, call.violations)]
+        complaints = [*await until_over(call), *scenario.verdict(town, call), *map(str, call.violations)]
         assert town.gateway is not None  # noqa: S101 - asked for above
         _show(town, call, wav)
-        _print_figures(_figures(await town.gateway.metrics()), call)
+        print_figures(figures_in(await town.gateway.metrics()), call)
+    return judge(complaints)
+
+
+def judge(complaints: Sequence[str]) -> int:
+    """Say how the call went, and return the exit status that says the same."""
     for complaint in complaints:
         print(f"WRONG: {complaint}")
     print("\nAll is as it should be." if not complaints else "\nThis call did not go as it should have.")
     return 1 if complaints else 0
 
 
-async def _until_over(call: CarriedCall) -> list[str]:
+async def until_over(call: CarriedCall) -> list[str]:
     """Wait for the end of the call. Returns what kept it from ending, such as a caller who waited in vain."""
     await asyncio.wait({call.ended}, timeout=CALL_S)
     if not call.ended.done():
@@ -96,8 +102,9 @@ def _show(town: Town, call: CarriedCall, wav: Path) -> None:
     print(f"\nThe whole call, left the caller, right what the caller heard: {wav}")
 
 
-def _print_figures(figures: Mapping[str, float], call: CarriedCall) -> None:
-    for name, text in _FIGURES.items():
+def print_figures(figures: Mapping[str, float], call: CarriedCall) -> None:
+    """How long things took, as the gateway measured it and as the recording shows it."""
+    for name, text in FIGURES.items():
         if count := figures.get(f"{name}_count"):
             ms = figures[f"{name}_sum"] / count * 1_000
             print(
@@ -107,14 +114,14 @@ def _print_figures(figures: Mapping[str, float], call: CarriedCall) -> None:
     print(f"The longest time that neither side spoke: {quiet_ms} ms")
 
 
-_FIGURES: Final[Mapping[str, str]] = {
+FIGURES: Final[Mapping[str, str]] = {
     "voice_connect_first_audio_seconds": "From the end of the caller's turn to the first sound of the answer",
     "voice_connect_speech_to_clear_seconds": "From the news that the caller speaks to silence on its way",
     "voice_connect_handover_seconds": "From the decision for a person to the dial, the spoken sentence included",
 }
 
 
-def _figures(exposition: str) -> dict[str, float]:
+def figures_in(exposition: str) -> dict[str, float]:
     """The samples of the gateway's own metrics, labels added up."""
     totals: dict[str, float] = {}
     for name, value in _SAMPLE.findall(exposition):

@@ -105,7 +105,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     ),
     "crm-down": Scenario(
         "HubSpot is down. The caller notices nothing, and the agent still knows why they call.",
-        (*_OUTAGE, Say("Can I talk to a real person?"), *_TO_A_PERSON),
+        (*_OUTAGE, Say("Can I speak to a real person please?"), *_TO_A_PERSON),
         lambda town, call: _reached_with_context(town, call, topic="internet", ticket=False),
         happens=lambda crm: crm.down(),
     ),

