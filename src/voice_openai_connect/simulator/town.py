@@ -116,7 +116,9 @@ async def open_town(
         proxies: dict[Road, FaultProxy] = {
             road: await stack.enter_async_context(_bad_line(ends[road])) for road in plan.proxied
         }
-        roads = {road: _by(proxies[road], end) if road in proxies else end for road, end in ends.items()}
+        roads: dict[Road, str] = {
+            road: _by(proxies[road], end) if road in proxies else end for road, end in ends.items()
+        }
         settings = _settings(plan, port, roads, dynamo=dynamo, crm=crm, model=model)
         runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE, endpoint_url=roads["lambda"])
         gateway = GatewayProcess(settings, port, plan.on_log_line) if plan.own_process else None
