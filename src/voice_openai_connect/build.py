@@ -11,9 +11,12 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from fastapi import FastAPI
 
+from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.clients import dynamo_repository, hubspot_client
 from voice_openai_connect.config import Settings
@@ -28,6 +31,7 @@ from voice_openai_connect.metrics import Metrics
 from voice_openai_connect.observers import CallWatch, FrontWatch
 from voice_openai_connect.own_tools import OwnTool
 from voice_openai_connect.profile import Profile, Profiles
+from voice_openai_connect.recording.recorder import RecordedCall, Recorder
 
 log = get_logger(__name__)
 
@@ -143,8 +147,23 @@ async def open_gateway(
             sessions=sessions,
             metrics=metrics,
         )
-        gateway = Gateway(_front(settings), counter, sessions, watch)
+        gateway = Gateway(_front(settings), counter, sessions, watch, make_call=_call_maker(settings.record_calls))
         yield Parts(build_app(gateway, watch), gateway, sessions, metrics)
+
+
+def _call_maker(folder: str) -> Callable[..., Call]:
+    """Calls as they are, or calls that are written down in `folder`."""
+    if not folder:
+        return Call
+
+    def make(identity: CallIdentity, settings: CallSettings, resumed: Checkpoint | None = None) -> Call:
+        def trouble(reason: str, error: Exception | None) -> None:
+            kind = type(error).__name__ if error else ""
+            log.warning("recording_stopped", call_sid=identity.call_sid, reason=reason, error=kind)
+
+        return RecordedCall(identity, settings, Recorder(Path(folder), identity, settings, trouble, resumed), resumed)
+
+    return make
 
 
 def _front(settings: Settings) -> Front:

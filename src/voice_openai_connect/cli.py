@@ -1,4 +1,4 @@
-"""voice-connect: serve | demo | doctor | setup | profile. Heavy imports wait until their command is called."""
+"""voice-connect: serve | demo | replay | doctor | setup | profile. Heavy imports wait until their command is called."""
 
 import asyncio
 import sys
@@ -83,6 +83,14 @@ def demo(
         if name not in SCENARIOS:
             _refuse(f"There is no scenario {name}. Choose one of: {', '.join(SCENARIOS)}")
         raise typer.Exit(run_demo(name, out))
+
+
+@app.command()
+def replay(file: Annotated[Path, typer.Argument(help="A recorded call (RECORD_CALLS).")]) -> None:
+    """Play a recorded call through today's machine; tell where it would now decide otherwise."""
+    from voice_openai_connect.recording.replay import run_replay
+
+    raise typer.Exit(run_replay(file, typer.echo, lambda text: typer.echo(text, err=True)))
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""A call as a file (JSONL of events and commands, nothing private in it), and its replay."""
