@@ -1,0 +1,184 @@
+"""The server as a process, told to stop by real signals."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from websockets.asyncio.client import connect
+
+from voice_openai_connect.gateway.server import CannotListenError, DrainingServer, listening_socket, server_config
+
+DEADLINE_S = 30
+CHILD = '''
+"""A server around a trivial application: `/drained` ends the drain, a WebSocket says everything twice."""
+import asyncio, logging, sys
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from voice_openai_connect.gateway.server import DrainingServer, listening_socket, server_config
+
+async def main(ending):
+    drained = asyncio.Event()
+    async def drain():
+        print("draining", flush=True)
+        if ending == "broken":
+            raise ZeroDivisionError
+        if ending == "waits":
+            await drained.wait()
+    async def finish(request):
+        drained.set()
+        return PlainTextResponse("ok")
+    async def echo(websocket):
+        await websocket.accept()
+        try:
+            while True:
+                text = await websocket.receive_text()
+                await websocket.send_text(text + text)
+        except Exception:
+            print("socket closed", flush=True)
+    app = Starlette(routes=[Route("/drained", finish), WebSocketRoute("/twilio/stream/{ticket}", echo)])
+    with listening_socket("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        server = DrainingServer(server_config(app, host="127.0.0.1", port=port), drain)
+        serving = asyncio.create_task(server.serve([listening]))
+        await server.until_started()
+        print(port, flush=True)
+        await serving
+
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+asyncio.run(main(sys.argv[1]))
+'''
+
+
+@dataclass
+class Child:
+    process: asyncio.subprocess.Process
+    port: int
+    lines: list[str]
+
+    async def says(self, line: str) -> None:
+        """Return when the child has printed this line."""
+        while line not in self.lines:
+            assert await self._read(), self.lines
+
+    async def status(self) -> int:
+        """The exit status, once it has ended and everything it said has been read."""
+        while await self._read():
+            pass
+        return await self.process.wait()
+
+    async def _read(self) -> bool:
+        assert self.process.stdout is not None
+        raw = await asyncio.wait_for(self.process.stdout.readline(), DEADLINE_S)
+        self.lines.append(raw.decode().rstrip())
+        return bool(raw)
+
+
+@asynccontextmanager
+async def child(tmp_path: Path, ending: str = "at once") -> AsyncGenerator[Child]:
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, script, ending, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=os.environ
+    )
+    started = Child(process, 0, [])
+    try:
+        while not (started.lines and started.lines[-1].isdigit()):
+            assert await started._read(), started.lines  # pyright: ignore[reportPrivateUsage]
+        started.port = int(started.lines[-1])
+        yield started
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+# --- signals
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_with_nothing_to_drain_it_ends_at_once_and_in_peace(tmp_path: Path, how: signal.Signals) -> None:
+    async with child(tmp_path) as server:
+        server.process.send_signal(how)
+
+        assert await server.status() == 0
+        assert "draining" in server.lines
+
+
+async def test_while_it_drains_sockets_stay_open_and_requests_are_answered(tmp_path: Path) -> None:
+    async with child(tmp_path, "waits") as server:
+        url = f"127.0.0.1:{server.port}"
+        async with connect(f"ws://{url}/twilio/stream/secret-ticket") as socket:
+            server.process.send_signal(signal.SIGTERM)
+            await server.says("draining")
+            await socket.send("still there? ")
+            assert await asyncio.wait_for(socket.recv(), DEADLINE_S) == "still there? still there? "
+            async with httpx2.AsyncClient(trust_env=False) as client:
+                assert (await client.get(f"http://{url}/drained")).text == "ok"
+            await server.says("socket closed")
+
+        assert await server.status() == 0
+
+
+async def test_a_second_signal_ends_it_in_the_middle_of_a_drain(tmp_path: Path) -> None:
+    async with child(tmp_path, "waits") as server:
+        server.process.send_signal(signal.SIGTERM)
+        await server.says("draining")
+        server.process.send_signal(signal.SIGTERM)
+
+        assert await server.status() in {0, -signal.SIGTERM}
+
+
+async def test_a_drain_that_breaks_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    async with child(tmp_path, "broken") as server:
+        server.process.send_signal(signal.SIGTERM)
+
+        assert await server.status() == 0
+
+
+async def test_no_line_about_sockets_is_ever_written_because_a_ticket_would_be_in_it(tmp_path: Path) -> None:
+    async with child(tmp_path) as server:
+        async with connect(f"ws://127.0.0.1:{server.port}/twilio/stream/secret-ticket") as socket:
+            await socket.send("hello")
+            await socket.recv()
+        server.process.send_signal(signal.SIGTERM)
+        await server.status()
+
+    assert not any("ticket" in line or line.startswith("INFO") for line in server.lines), server.lines
+
+
+# --- within another process's loop
+
+
+async def test_on_somebody_else_s_loop_it_leaves_the_signals_alone() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    drained: list[str] = []
+
+    async def drain() -> None:
+        drained.append("drained")
+
+    with listening_socket("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+    server = DrainingServer(server_config(Starlette(), host="127.0.0.1", port=port), drain)
+    serving = asyncio.create_task(server.serve_within())
+    await asyncio.wait_for(server.until_started(), DEADLINE_S)
+
+    assert signal.getsignal(signal.SIGTERM) is before
+    server.should_exit = True
+    await asyncio.wait_for(serving, DEADLINE_S)
+    assert drained == []
+
+
+def test_an_address_that_is_taken_is_said_in_one_sentence_with_what_to_do() -> None:
+    with listening_socket("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotListenError, match=rf"127\.0\.0\.1:{port}: address already in use\. Stop"):
+            listening_socket("127.0.0.1", port)
