@@ -1,0 +1,255 @@
+"""A stream handler with everything around it: a call that says what the test wants, and fakes of our own ports."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from voice_openai_connect.call import commands as do
+from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.handover import HandoverRecord
+from voice_openai_connect.call.machine import Call
+from voice_openai_connect.call.phases import Phase
+from voice_openai_connect.call.settings import CallIdentity, CallSettings, Intent
+from voice_openai_connect.call.transfer import NextStep
+from voice_openai_connect.gateway.ports import Post, ToolContext
+from voice_openai_connect.gateway.stream_handler import Outside, StreamHandler
+from voice_openai_connect.wire.twilio_media import MediaReader
+
+DEADLINE_S = 10
+CALL_SID = "CA" + "0" * 32
+IDENTITY = CallIdentity(CALL_SID, "conv-1", "ho-1", "+61255501234", "+61255505678")
+RECORD = HandoverRecord("ho-1", "conv-1", CALL_SID, "+61255501234", "why", "general", "normal", "key", "support")
+Answers = dict[type[ev.Event], tuple[do.Command, ...]]
+
+
+class NobodyAsks:
+    def wants_person(self, text: str) -> bool:
+        return False
+
+
+class ScriptedCall(Call):
+    """Answers events as it is told; ends when the stream does. `broken` events make it raise."""
+
+    def __init__(self, answers: Answers | None = None, broken: frozenset[type[ev.Event]] = frozenset()) -> None:
+        general = Intent("general", "support", "normal")
+        super().__init__(IDENTITY, CallSettings("Hello.", "One moment.", "Bye.", NobodyAsks(), {}, general))
+        self.answers = answers or {}
+        self.broken = broken
+        self.seen: list[ev.Event] = []
+        self.news = asyncio.Event()
+
+    def handle(self, event: ev.Event, now: int) -> tuple[do.Command, ...]:
+        self.seen.append(event)
+        self.news.set()
+        if type(event) in self.broken:
+            raise ZeroDivisionError
+        if isinstance(event, ev.StreamStopped | ev.StreamLost):
+            self.phase = Phase.ENDED
+        return self.answers.get(type(event), ())
+
+    def saw(self, *kinds: type[ev.Event]) -> list[ev.Event]:
+        return [event for event in self.seen if isinstance(event, kinds)]
+
+    async def until(self, *kinds: type[ev.Event]) -> ev.Event:
+        async with asyncio.timeout(DEADLINE_S):
+            while not self.saw(*kinds):
+                self.news.clear()
+                await self.news.wait()
+        return self.saw(*kinds)[0]
+
+
+@dataclass
+class Line:
+    """A media socket, seen from Twilio's end."""
+
+    to_gateway: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue[str | None])
+    sent: list[str] = field(default_factory=list[str])
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    deaf: bool = False
+    """Goes on as if it had never been closed."""
+
+    def send(self, text: str) -> None:
+        self.sent.append(text)
+
+    async def receive(self) -> str | None:
+        return await self.to_gateway.get()
+
+    async def close(self) -> None:
+        self.closed.set()
+        if not self.deaf:
+            self.to_gateway.put_nowait(None)
+
+    def says(self, event: str, **fields: Any) -> None:
+        self.to_gateway.put_nowait(json.dumps({"event": event, "streamSid": "MZ1", **fields}))
+
+
+@dataclass
+class Leg:
+    """A model's side that does what `life` says, and notes what it is asked for."""
+
+    life: Callable[[Post], Awaitable[None]] | None = None
+    sent: list[do.ModelCommand] = field(default_factory=list[do.ModelCommand])
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, post: Post) -> None:
+        if self.life is not None:
+            await self.life(post)
+        await self.closed.wait()
+
+    def send(self, command: do.ModelCommand) -> None:
+        self.sent.append(command)
+
+    async def close(self) -> None:
+        self.closed.set()
+
+
+@dataclass
+class Service:
+    """Store and CRM in one. `does` is what happens when it is asked: answer, raise, or hang."""
+
+    does: Callable[[], Awaitable[None]]
+    attached: list[str] = field(default_factory=list[str])
+
+    async def save(self, record: HandoverRecord) -> str:
+        await self.does()
+        return "0123456789"
+
+    async def attach_ticket(self, token: str, contact_id: str, ticket_id: str, ticket_url: str) -> bool:
+        await self.does()
+        self.attached.append(ticket_id)
+        return True
+
+    async def remember_step(self, call_sid: str, step: NextStep) -> None:
+        raise AssertionError("steps go through the session manager")
+
+    async def recall_step(self, call_sid: str) -> NextStep | None:
+        raise AssertionError("steps go through the session manager")
+
+    async def find_contact(self, caller_phone: str) -> str:
+        await self.does()
+        return "101"
+
+    async def open_ticket(self, record: HandoverRecord) -> tuple[str, str]:
+        await self.does()
+        return "201", "https://crm.example.com/201"
+
+    async def tool(self, arguments: Mapping[str, Any], context: ToolContext) -> str:
+        await self.does()
+        return f"{arguments['order']} of {context.conversation_id}"
+
+
+@dataclass
+class Watch:
+    """Everything that was told."""
+
+    facts: list[do.Tell] = field(default_factory=list[do.Tell])
+    failures: list[str] = field(default_factory=list[str])
+    counted: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    clears: list[float] = field(default_factory=list[float])
+    stream: str = ""
+    stream_over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self, fact: do.Tell) -> None:
+        self.facts.append(fact)
+
+    def stream_started(self, stream_sid: str) -> None:
+        self.stream = stream_sid
+
+    def cleared(self, took_ms: float) -> None:
+        self.clears.append(took_ms)
+
+    def frames(self, *, received: int, lost: int) -> None:
+        self.counted.append((received, lost))
+        self.stream_over.set()
+
+    def failed(self, what: str, error: BaseException) -> None:
+        self.failures.append(what)
+
+
+async def answers() -> None:
+    """What a service does unless a test says otherwise."""
+    await asyncio.sleep(0)
+
+
+class Stage:
+    """A handler with everything around it."""
+
+    def __init__(
+        self,
+        answers_to: Answers | None = None,
+        *,
+        broken: frozenset[type[ev.Event]] = frozenset(),
+        does: Callable[[], Awaitable[None]] = answers,
+        life: Callable[[Post], Awaitable[None]] | None = None,
+        makes_models: bool = True,
+        crm: bool = True,
+        remember: Callable[[], Awaitable[None]] = answers,
+    ) -> None:
+        self.call, self.line, self.leg, self.watch = ScriptedCall(answers_to, broken), Line(), Leg(life), Watch()
+        self.service = Service(does)
+        self.steps: list[NextStep] = []
+
+        async def remember_step(call_sid: str, step: NextStep) -> None:
+            assert call_sid == CALL_SID
+            self.steps.append(step)
+            await remember()
+
+        def open_model() -> Leg:
+            if not makes_models:
+                raise RuntimeError("numpy is not installed")
+            return self.leg
+
+        self.handler = StreamHandler(
+            self.call,
+            Outside(
+                open_model=open_model,
+                store=self.service,
+                crm=self.service if crm else None,
+                remember_step=remember_step,
+                tools={"order_status": self.service.tool},
+            ),
+            self.watch,
+        )
+
+    async def begin(self) -> asyncio.Task[None]:
+        """Start the stream; the task serves it to its end and settles."""
+        reader = MediaReader()
+        body = {"streamSid": "MZ1", "callSid": CALL_SID, "accountSid": "AC1"}
+        body |= {"mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}}
+        reader.read(json.dumps({"event": "connected"}))
+        reader.read(json.dumps({"event": "start", "start": body}))
+
+        async def serve() -> None:
+            await self.handler.run(self.line, reader, "MZ1")
+            await self.handler.settle()
+
+        served = asyncio.create_task(serve())
+        await self.call.until(ev.StreamStarted)
+        return served
+
+    async def end(self) -> None:
+        """The stream has been served to its end; then the call says that nothing more will come of it."""
+        await asyncio.wait_for(self.watch.stream_over.wait(), DEADLINE_S)
+        self.call.phase = Phase.ENDED
+        self.handler.post(ev.TimerFired("late"))
+
+    async def over(self, served: asyncio.Task[None]) -> None:
+        """The stream has been served to its end, and nothing of the call is left."""
+        await asyncio.wait_for(served, DEADLINE_S)
+        assert [task for task in asyncio.all_tasks() if CALL_SID in task.get_name()] == []
+
+    async def whole_call(self) -> None:
+        """The call begins and the caller hangs up at once."""
+        served = await self.begin()
+        self.line.says("stop")
+        await self.over(served)
+
+
+@pytest.fixture
+def make_stage() -> type[Stage]:
+    """Makes a stage: `make_stage({event: (command, …)}, does=…, …)`."""
+    return Stage
