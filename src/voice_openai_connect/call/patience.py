@@ -19,6 +19,8 @@ class Patience:
         self._sound = holding_sound
         self._rounds = 0
         self._sign_at = 0
+        self._waits_since: int | None = None
+        """Since when the caller has been waiting for us."""
         self.answer_owed = False
 
     def owe_answer(self, now: int) -> list[Command]:
@@ -27,8 +29,14 @@ class Patience:
         return [self.listen(now), SetTimer(STALLED_TIMER, now + limits.MODEL_SILENT_MS)]
 
     def listen(self, now: int) -> Command:
-        """Look again when the line has been quiet for as long as a caller takes for granted."""
-        return SetTimer(QUIET_TIMER, max(now, self._speech.quiet_from) + limits.HOLD_AFTER_MS)
+        """Look again when the line has been quiet for as long as a caller takes for granted.
+
+        A caller who waits already has waited since then: what we begin anew is no news to them.
+        """
+        if self._waits_since is None:
+            self._waits_since = now
+        quiet_for_long = max(self._waits_since, self._speech.quiet_from) + limits.HOLD_AFTER_MS
+        return SetTimer(QUIET_TIMER, max(now, quiet_for_long))
 
     def model_gave_sign(self, now: int) -> None:
         """The model has spoken, and what it said is on the line; it may still break off."""
@@ -36,7 +44,7 @@ class Patience:
 
     def answer_given(self) -> None:
         """The model has said all it had to say. What follows is the caller's own silence."""
-        self.answer_owed = False
+        self.answer_owed, self._waits_since = False, None
 
     @property
     def sign_due(self) -> int:
@@ -45,7 +53,7 @@ class Patience:
 
     def caller_speaks(self) -> None:
         """Nothing is owed to somebody who is speaking."""
-        self.answer_owed = False
+        self.answer_owed, self._waits_since = False, None
 
     def fill(self, now: int) -> list[Command]:
         """A round of the holding sound, if the line has really been quiet; then another, without a gap."""

@@ -1,0 +1,477 @@
+"""An abstract world around one call, on a clock of its own: a line, a model, a caller, and the services behind.
+
+Nothing here is a protocol; the world speaks in events and hears commands. All chance comes from one seed.
+"""
+
+import heapq
+import json
+from bisect import insort
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final, TypeVar
+
+from voice_openai_connect import limits
+from voice_openai_connect.call import commands as do
+from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.tools import END_CALL, TRANSFER
+
+T = TypeVar("T")
+HOLD_BYTE: Final = 0xFE
+"""What the holding sound is made of here; the model's items are made of 1 to `ITEM_BYTES`, so that each can be told."""
+ITEM_BYTES: Final = 250
+JITTER_MS: Final = limits.PLAYOUT_MARGIN_MS - 2 * 20
+"""How uneven the way to the caller is at most: the margin, less the frame being played and the one being filled."""
+OWN_TOOL: Final = "order_status"
+
+
+class Agenda:
+    """Virtual time: what is due, in order. Times are ms."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def after(self, ms: int, action: Callable[[], None]) -> None:
+        """Do this in so many ms; of things due at once, the first put down comes first."""
+        self._count += 1
+        heapq.heappush(self._due, (self.now + ms, self._count, action))
+
+    def step(self, until: int) -> bool:
+        """Do the next thing; False if nothing is due by then."""
+        if not self._due or self._due[0][0] > until:
+            return False
+        self.now, _, action = heapq.heappop(self._due)
+        action()
+        return True
+
+
+@dataclass(slots=True)
+class Weather:
+    """How things go today: chances between 0 and 1, drawn once for a call."""
+
+    connect_fails: float
+    connect_hangs: float
+    format_wrong: float
+    response_fails: float
+    response_stalls: float
+    model_dies: float
+    model_lies: float
+    tool_wanted: float
+    transfer_wanted: float
+    end_wanted: float
+    service_fails: float
+    service_hangs: float
+    marks_lost: bool
+    caller_silent: bool
+    interrupts: float
+    wants_person: float
+    keys: float
+    leaves: float
+    ordered_after_ms: int | None
+
+    @classmethod
+    def drawn(cls, rng: Random) -> "Weather":
+        """Most things go well on most days; each of them goes badly on some."""
+
+        def chance(on_bad_days: float, bad_days: float = 0.2) -> float:
+            return on_bad_days if rng.random() < bad_days else 0.0
+
+        return cls(
+            connect_fails=chance(0.5),
+            connect_hangs=chance(0.3, 0.1),
+            format_wrong=chance(0.5, 0.05),
+            response_fails=chance(0.3),
+            response_stalls=chance(0.2),
+            model_dies=chance(0.1),
+            model_lies=chance(0.3),
+            tool_wanted=chance(0.4, 0.5),
+            transfer_wanted=chance(0.1, 0.5),
+            end_wanted=chance(0.1, 0.5),
+            service_fails=chance(0.5),
+            service_hangs=chance(0.4),
+            marks_lost=rng.random() < 0.03,
+            caller_silent=rng.random() < 0.1,
+            interrupts=chance(0.05, 0.5),
+            wants_person=chance(0.2, 0.5),
+            keys=chance(0.02),
+            leaves=chance(0.004, 0.4),
+            ordered_after_ms=rng.randrange(90_000) if rng.random() < 0.06 else None,
+        )
+
+
+@dataclass(slots=True)
+class Sound:
+    """A stretch of one sound on the caller's line. `made_of` tells whose it is."""
+
+    start: int
+    end: int
+    made_of: int
+
+
+@dataclass(slots=True)
+class _Mark:
+    due: int
+    name: str
+
+
+@dataclass(slots=True)
+class Line:
+    """The caller's line: audio arrives unevenly and in order, plays in order; marks come back, also after a clear."""
+
+    agenda: Agenda
+    rng: Random
+    on_mark: Callable[[str], None]
+    marks_lost: bool = False
+    closed: bool = False
+    played: list[Sound] = field(default_factory=list[Sound])
+    _sent_at: int = -1
+    _arrived_at: int = 0
+    _back_at: int = 0
+    _free_at: int = 0
+    _marks: list[_Mark] = field(default_factory=list[_Mark])
+
+    def carry_out(self, command: do.Command) -> None:
+        """Send a command on its way to the caller."""
+        if self._sent_at != self.agenda.now:  # what is sent in one moment travels together
+            self._sent_at = self.agenda.now
+            self._arrived_at = max(self._arrived_at, self._sent_at + self.rng.randint(0, JITTER_MS))
+        self.agenda.after(self._arrived_at - self.agenda.now, lambda: self._arrive(command))
+
+    def _arrive(self, command: do.Command) -> None:
+        if self.closed:
+            return
+        now = self.agenda.now
+        self._free_at = max(self._free_at, now)
+        match command:
+            case do.PlayAudio(audio=audio):
+                self._queue(audio)
+            case do.MarkPlayback(name=name):
+                mark = _Mark(self._free_at, name)
+                self._marks.append(mark)
+                self.agenda.after(self._free_at - now, lambda: self._reach(mark))
+            case do.ClearPlayback():
+                self.played = [sound for sound in self.played if sound.start < now]
+                for sound in self.played[-1:]:
+                    sound.end = min(sound.end, now)
+                self._free_at = now
+                for mark in list(self._marks):
+                    self._reach(mark)
+            case _:
+                raise ValueError(f"{command} is not for the line")
+
+    def _queue(self, audio: bytes) -> None:
+        length = len(audio) // limits.BYTES_PER_MS
+        last = self.played[-1] if self.played else None
+        if last and last.made_of == audio[0] and last.end == self._free_at:
+            last.end += length
+        else:
+            self.played.append(Sound(self._free_at, self._free_at + length, audio[0]))
+        self._free_at += length
+
+    def _reach(self, mark: _Mark) -> None:
+        if mark not in self._marks:
+            return
+        self._marks.remove(mark)
+        if self.marks_lost or self.closed:
+            return
+        self._back_at = max(self._back_at, self.agenda.now + self.rng.randint(5, 150))
+        self.agenda.after(self._back_at - self.agenda.now, lambda: self.on_mark(mark.name))
+
+    def heard_ms(self, made_of: int) -> int:
+        """How much of one sound has been heard by now."""
+        now = self.agenda.now
+        return sum(min(s.end, now) - s.start for s in self.played if s.made_of == made_of and s.start < now)
+
+    @property
+    def audible(self) -> bool:
+        """Whether something is playing now."""
+        return bool(self.played) and self.played[-1].end > self.agenda.now
+
+    def close(self) -> None:
+        """The stream is over; what was still to be played is not."""
+        self.closed = True
+        self.played = [s for s in self.played if s.start < self.agenda.now]
+        for sound in self.played:
+            sound.end = min(sound.end, self.agenda.now)
+
+
+class Model:
+    """A model that connects or not, hears turns, answers, calls tools, stalls, dies, and sometimes lies."""
+
+    def __init__(self, agenda: Agenda, rng: Random, weather: Weather, post: Callable[[ev.Event], None]) -> None:
+        self._agenda = agenda
+        self._rng = rng
+        self._weather = weather
+        self._post = post
+        self._session = 0
+        self._names = 0
+        self.listening = False
+        self.hears_turn = False
+        """The turn detection has heard the caller begin, and not stop."""
+        self._active: str | None = None
+        self._purpose: ev.Purpose = "reply"
+        self.made_of: dict[str, int] = {}
+        """What the sound of each item is made of."""
+        self.completed_for_caller = True
+
+    def _chance(self, chance: float) -> bool:
+        return self._rng.random() < chance
+
+    def _name(self, kind: str) -> str:
+        self._names += 1
+        return f"{kind}{self._names}"
+
+    def _later(self, ms: int, action: Callable[[], None]) -> None:
+        """Unless the session is over by then."""
+        session = self._session
+
+        def act() -> None:
+            if session == self._session:
+                action()
+
+        self._agenda.after(ms, act)
+
+    def _say(self, event: ev.Event, ms: int = 0) -> None:
+        self._later(ms, lambda: self._post(event))
+
+    # --- commands
+
+    def carry_out(self, command: do.Command) -> None:
+        """Do what the call asks of the model's side."""
+        match command:
+            case do.ConnectModel():
+                self._connect()
+            case do.DisconnectModel():
+                self._end_session()
+            case do.ConfigureModel():
+                self._configure()
+            case do.RequestResponse(purpose=purpose):
+                if self._active:
+                    self._say(ev.ModelErred("conversation_already_has_active_response"), 20)
+                else:
+                    self._begin(purpose)
+            case do.RequestSummary():
+                self._summarise()
+            case do.CancelResponse(response_id=response_id):
+                self._cancel(response_id)
+            case _:
+                pass  # remembered, and answered by nothing
+
+    def _end_session(self) -> None:
+        self._session += 1
+        self._active, self.listening, self.hears_turn = None, False, False
+
+    def _connect(self) -> None:
+        self._end_session()
+        if self._chance(self._weather.connect_hangs):
+            self._later(limits.MODEL_CONNECT_MS, lambda: self._die("timeout"))
+        elif self._chance(self._weather.connect_fails):
+            permanent = self._chance(0.2)
+            self._later(self._rng.randint(10, 900), lambda: self._die("refused", permanent=permanent))
+        else:
+            self._say(ev.ModelConnected(), self._rng.randint(50, 900))
+
+    def _configure(self) -> None:
+        wrong = self._chance(self._weather.format_wrong)
+        answer = ev.ModelConfigured("audio/pcmu", "audio/pcm" if wrong else "audio/pcmu")
+
+        def ready() -> None:
+            self.listening = True
+            self._post(answer)
+
+        if not self._chance(self._weather.connect_hangs):
+            self._later(self._rng.randint(20, 300), ready)
+
+    def _die(self, reason: str, *, permanent: bool = False) -> None:
+        self._end_session()
+        self._post(ev.ModelLost(reason, permanent))
+
+    def _summarise(self) -> None:
+        if self._chance(self._weather.response_stalls):
+            return
+        status = "failed" if self._chance(self._weather.response_fails) else "completed"
+        text = "intent: general\nThe caller wants something."
+        self._say(
+            ev.ModelResponseFinished(self._name("s"), "summary", status, text=text), self._rng.randint(200, 2_500)
+        )
+
+    # --- a response
+
+    def _begin(self, purpose: ev.Purpose) -> None:
+        response_id = self._name("r")
+        self._active, self._purpose = response_id, purpose
+        latency = self._rng.randint(150, 1_400)
+        self._say(ev.ModelResponseStarted(response_id, purpose), latency // 2)
+        if self._chance(self._weather.response_stalls):
+            return
+        if self._chance(self._weather.response_fails):
+            retry = self._rng.choice([None, 100, 2_000, 9_000])
+            self._in_response(response_id, latency, lambda: self._finish(response_id, "failed", retry))
+        else:
+            self._in_response(response_id, latency, lambda: self._make(response_id))
+
+    def _in_response(self, response_id: str, ms: int, action: Callable[[], None]) -> None:
+        """Unless it has been cancelled by then; a model that lies does not mind."""
+
+        def act() -> None:
+            if self._active == response_id or self._chance(self._weather.model_lies / 4):
+                action()
+
+        self._later(ms, act)
+
+    def _make(self, response_id: str) -> None:
+        tool = self._purpose == "reply" and self._chance(self._weather.tool_wanted)
+        ends = self._purpose == "reply" and self._chance(self._weather.end_wanted)
+        moves = self._purpose == "reply" and self._chance(self._weather.transfer_wanted)
+        calls = [name for name, wanted in ((OWN_TOOL, tool), (TRANSFER, moves), (END_CALL, ends)) if wanted]
+        voiced = not calls or self._chance(0.5)
+        at = self._speak(response_id) if voiced else 0
+        if calls and self._chance(self._weather.model_lies):
+            calls += self._rng.choice([["no_such_tool"], calls])
+        for name in calls:
+            call = ev.ModelToolCalled(response_id, self._name("i"), self._name("c"), name, self._arguments())
+            self._in_response(response_id, at + 10, lambda call=call: self._post(call))
+            if self._chance(self._weather.model_lies):
+                self._in_response(response_id, at + 15, lambda call=call: self._post(call))
+        self._in_response(response_id, at + 20, lambda: self._finish(response_id, "completed"))
+
+    def _arguments(self) -> str:
+        if self._chance(self._weather.model_lies):
+            return self._rng.choice(["", "[]", "{", '{"summary": 5}'])
+        return json.dumps({"reason": "r", "summary": "s"} if self._chance(0.5) else {})
+
+    def _speak(self, response_id: str) -> int:
+        """Send speech several times faster than it plays; how long that takes, in ms."""
+        item_id = self._name("i")
+        made_of = self.made_of[item_id] = len(self.made_of) % ITEM_BYTES + 1
+        left, at, pace = self._rng.randint(200, 7_000), 0, self._rng.randint(2, 12)
+        dies = self._chance(self._weather.model_dies)
+        stalls = self._chance(self._weather.response_stalls)
+        while left > 0:
+            piece = min(left, self._rng.randint(20, 400))
+            audio = bytes([made_of]) * (piece * limits.BYTES_PER_MS - self._rng.randrange(8))
+            heard, said = ev.ModelAudio(response_id, item_id, audio), ev.ModelSaid(response_id, item_id, "some words ")
+            self._in_response(response_id, at, lambda heard=heard: self._post(heard))
+            self._in_response(response_id, at, lambda said=said: self._post(said))
+            left, at = left - piece, at + piece // pace
+            if left < 3_000 and (dies or stalls):
+                self._in_response(response_id, at, self._fall_silent if stalls else lambda: self._die("reset"))
+                break
+        self._in_response(response_id, at, lambda: self._post(ev.ModelAudioFinished(response_id, item_id)))
+        return at
+
+    def _fall_silent(self) -> None:
+        """The session stays open, and nothing comes of it any more."""
+        self._session += 1
+
+    def _finish(self, response_id: str, status: str, retry_after_ms: int | None = None) -> None:
+        known = {"completed": "completed", "failed": "failed"}
+        self._active = None if self._active == response_id else self._active
+        done = "completed" if status == known["completed"] else "failed" if status == known["failed"] else "cancelled"
+        self._post(ev.ModelResponseFinished(response_id, self._purpose, done, retry_after_ms=retry_after_ms))
+
+    def _cancel(self, response_id: str) -> None:
+        if self._active != response_id:
+            self._say(ev.ModelErred("response_cancel_not_active"), 30)
+            return
+        purpose, self._active = self._purpose, None
+        self._say(ev.ModelResponseFinished(response_id, purpose, "cancelled"), self._rng.randint(5, 120))
+
+    # --- what it hears
+
+    def hear_start(self) -> None:
+        """The caller has been speaking for a moment."""
+        if not self.listening or self.hears_turn:
+            return
+        self.hears_turn = True
+        self._post(ev.CallerSpeechStarted(self._name("u")))
+        if self._active:
+            self._cancel(self._active)
+
+    def hear_stop(self, text: str) -> None:
+        """The caller has been silent for a moment: it answers by itself."""
+        if not (self.listening and self.hears_turn):
+            return
+        self.hears_turn = False
+        item_id = self._name("u")
+        self._post(ev.CallerSpeechStopped(item_id))
+        written = self._chance(1 - self._weather.response_fails / 2)
+        words = ev.CallerTranscribed(item_id, text) if written else ev.CallerTranscriptionFailed(item_id, "x")
+        self._say(words, self._rng.randint(200, 2_500))
+        if not self._active:
+            self._begin("reply")
+
+    def hear_nothing(self) -> None:
+        """Nobody has said anything for long."""
+        if self.listening and not self._active and not self.hears_turn:
+            self._post(ev.CallerStayedSilent(self._name("u")))
+            if not self._active:
+                self._begin("reply")
+
+
+class Services:
+    """CRM, store and tools: they answer, fail, or hang."""
+
+    def __init__(self, agenda: Agenda, rng: Random, weather: Weather, post: Callable[[ev.Event], None]) -> None:
+        self._agenda = agenda
+        self._rng = rng
+        self._weather = weather
+        self._post = post
+
+    def carry_out(self, command: do.Command) -> None:
+        """Answer a command once, or never."""
+        match command:
+            case do.FindContact():
+                self._answer(ev.ContactFound("c1"), ev.ContactNotFound("x"), 1_500)
+            case do.OpenTicket():
+                self._answer(ev.TicketOpened("t1"), ev.TicketNotOpened("x"), 4_000)
+            case do.SaveHandover():
+                self._answer(ev.HandoverSaved("0123456789"), ev.HandoverNotSaved("x"), 3_000)
+            case do.RunTool(call_id=call_id):
+                self._answer(ev.ToolFinished(call_id, "done"), ev.ToolFailed(call_id, "x"), 9_000)
+            case _:
+                pass
+
+    def _answer(self, good: ev.Event, bad: ev.Event, slowest_ms: int) -> None:
+        if self._rng.random() < self._weather.service_hangs:
+            return
+        answer = bad if self._rng.random() < self._weather.service_fails else good
+        self._agenda.after(self._rng.randint(20, slowest_ms), lambda: self._post(answer))
+
+
+class Turns:
+    """Whose turn it has been, as the world sees it: a list of changes, in order."""
+
+    def __init__(self, agenda: Agenda) -> None:
+        self._agenda = agenda
+        self.changes: list[tuple[int, bool]] = []
+        """When, and whether it became ours."""
+
+    @property
+    def ours(self) -> bool:
+        """Whether the caller is waiting for us now."""
+        return bool(self.changes) and self.changes[-1][1]
+
+    def set(self, *, ours: bool) -> None:
+        """From now on it is ours, or the caller's."""
+        if not self.changes or self.changes[-1][1] is not ours:
+            self.changes.append((self._agenda.now, ours))
+
+
+def dead_air(turns: list[tuple[int, bool]], sounds: list[Sound], end: int) -> list[tuple[int, int]]:
+    """Stretches without a sound while the turn was ours: (start, length) in ms."""
+    filled: list[tuple[int, int]] = []
+    for number, (start, ours) in enumerate(turns):
+        if not ours:
+            insort(filled, (start, turns[number + 1][0] if number + 1 < len(turns) else end))
+    for sound in sounds:
+        insort(filled, (sound.start, min(sound.end, end)))
+    gaps: list[tuple[int, int]] = []
+    reached = turns[0][0] if turns else end
+    for start, stop in [*filled, (end, end)]:
+        if start > reached:
+            gaps.append((reached, start - reached))
+        reached = max(reached, stop)
+    return gaps
