@@ -323,25 +323,22 @@ async def test_O12_a_session_that_expires(quick_town: OpenTown) -> None:
         assert await answers(second)
 
 
-@pytest.mark.parametrize("seconds", [20, 70])
-async def test_O13_audio_faster_than_real_time(quick_town: OpenTown, seconds: int) -> None:
-    """Fault: a whole answer arrives at once, up to more than anybody should have to hear.
+async def test_O13_audio_faster_than_real_time(quick_town: OpenTown) -> None:
+    """Fault: forty seconds of an answer arrive at once.
 
-    Hears: all of it, up to `UNHEARD_AUDIO_MS`; an interruption ends it at once.
+    Hears: all of it in its own time; an interruption ends it at once.
     """
-    answer = sound.ulaw_encode(sound.tone(440, seconds * 1_000))
+    answer = sound.ulaw_encode(sound.tone(440, 40_000))
     async with quick_town([say("much to say", audio=answer)]) as town:
         call = await ring(town)
         session = await greeted(town, call)
         before = sum(piece.size for piece in call.stream.playout.sent)
-        session.caller_said("Tell me everything")
-        sent_ms = min(seconds * 1_000, limits.UNHEARD_AUDIO_MS)
-        await call.until(lambda c: c.stream.playout.queued_ms >= sent_ms - 2_000, within_s=END_S)
-        got_ms = (sum(piece.size for piece in call.stream.playout.sent) - before) / 8
+        assert await answers(session, "Tell me everything")
+        whole = before + len(answer)
+        await call.until(lambda c: sum(piece.size for piece in c.stream.playout.sent) >= whole, within_s=END_S)
         session.caller_starts_speaking()
         await call.until(lambda c: c.stream.playout.queued_ms == 0, within_s=END_S)
 
-        assert sent_ms - 2_000 <= got_ms <= sent_ms + 2_000
         await session.until(lambda s: bool(s.truncations))
         assert errors(session) == []
         session.caller_stops_speaking("Stop.")

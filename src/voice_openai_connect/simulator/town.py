@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from voice_openai_connect.build import Parts, open_gateway
 from voice_openai_connect.config import load_settings
 from voice_openai_connect.gateway.server import DrainingServer, server_config
-from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
+from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository, StoreError
 from voice_openai_connect.integrations.hubspot_client import HubSpotClient
 from voice_openai_connect.own_tools import OwnTool
 from voice_openai_connect.profile import load_profiles
@@ -38,6 +38,7 @@ GATEWAY_NUMBER: Final = "+61255501234"
 CONNECT_NUMBER: Final = "+61255505678"
 """Numbers that the Australian regulator keeps for fiction."""
 TABLE: Final = "handovers"
+SET_UP_TRIES: Final = 8
 ACCOUNT_SID: Final = "AC" + "5" * 32
 AUTH_TOKEN: Final = "simulated-auth-token-of-the-account"  # noqa: S105 - of a simulated account
 
@@ -67,6 +68,8 @@ class Plan:
     own_process: bool = False
     on_log_line: Callable[[LogLine], None] = lambda _: None
     """Each line of the gateway's log; only in a process of its own."""
+    routes: Mapping[str, str] | None = None
+    """Where the carrier really connects to for a public address (see `carrier_webhooks.Routes`); may change later."""
     proxied: frozenset[Road] = frozenset()
     """The roads with a `FaultProxy` on them, to be found in `Town.proxies`."""
 
@@ -130,12 +133,13 @@ async def open_town(
         )
         parts = await stack.enter_async_context(_within(settings, plan.tools, port)) if gateway is None else None
         center = ContactCenter(runtime.invoke, timeline=timeline, say=voices.center, **plan.center)
+        public = settings["PUBLIC_HOST"] if "://" in settings["PUBLIC_HOST"] else f"https://{settings['PUBLIC_HOST']}"
         carrier = await stack.enter_async_context(
             SimulatedCarrier(
-                settings["PUBLIC_HOST"],
+                public,
                 Account(ACCOUNT_SID, AUTH_TOKEN, GATEWAY_NUMBER),
                 directory={CONNECT_NUMBER: center},
-                routes={settings["PUBLIC_HOST"]: roads["twilio"]} if "twilio" in proxies else None,
+                routes={public: roads["twilio"]} if "twilio" in proxies else plan.routes,
                 speak=voices.announcer,
                 habits=plan.habits,
                 timeline=timeline,
@@ -196,9 +200,16 @@ def _repository(dynamo: SimulatedDynamo) -> DynamoRepository:
 
 
 async def _set_up_table(dynamo: SimulatedDynamo) -> None:
-    """`voice-connect setup table`."""
+    """`voice-connect setup table`, again if it must be: a busy machine is not what the town is there to show."""
     async with _repository(dynamo) as table:
-        await table.setup_table()
+        for tries_left in reversed(range(SET_UP_TRIES)):
+            try:
+                await table.setup_table()
+            except StoreError:
+                if not tries_left:
+                    raise
+            else:
+                return
 
 
 async def _set_up_crm(crm: SimulatedCrm) -> None:

@@ -1,0 +1,349 @@
+"""Twilio's side fails, or somebody pretends to be Twilio: forged, repeated, lost, slow, hostile."""
+
+import base64
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, cast
+from urllib.parse import urlencode
+
+import httpx2
+import pytest
+from twilio.request_validator import RequestValidator
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from voice_openai_connect import limits
+from voice_openai_connect.simulator import sound
+from voice_openai_connect.simulator.caller import HangUp, Listen, Press
+from voice_openai_connect.simulator.carrier_call import CarriedCall, Habits
+from voice_openai_connect.simulator.carrier_media import MediaHabits
+from voice_openai_connect.simulator.model_mind import say
+from voice_openai_connect.simulator.model_session import ModelSession
+from voice_openai_connect.simulator.town import ACCOUNT_SID, AUTH_TOKEN, CALLER, GATEWAY_NUMBER, Town
+from voice_openai_connect.simulator.witness import (
+    END_S,
+    TO_A_PERSON,
+    answers,
+    greeted,
+    hears_carrier_say,
+    over,
+    person_knows,
+    reason_of_transfer,
+    ring,
+)
+from voice_openai_connect.wire.stream_ticket import issue_ticket
+
+OpenTown = Callable[..., AbstractAsyncContextManager[Town]]
+CALL_SID = "CA" + "8" * 32
+FORM = {
+    "AccountSid": ACCOUNT_SID,
+    "CallSid": CALL_SID,
+    "From": CALLER,
+    "To": GATEWAY_NUMBER,
+    "CallStatus": "ringing",
+    "Direction": "inbound",
+}
+
+
+def sign(url: str, form: Mapping[str, str], token: str = AUTH_TOKEN) -> str:
+    return str(cast("Any", RequestValidator(token)).compute_signature(url, dict(form)))
+
+
+async def post(town: Town, path: str, form: Mapping[str, str], token: str = AUTH_TOKEN) -> httpx2.Response:
+    """A webhook, signed with `token`."""
+    url = town.settings["PUBLIC_HOST"] + path
+    headers = {
+        "content-type": "application/x-www-form-urlencoded",
+        "x-twilio-signature": sign(url, form, token),
+    }
+    async with httpx2.AsyncClient() as client:
+        return await client.post(url, content=urlencode(form), headers=headers)
+
+
+def stream(town: Town, call_sid: str = CALL_SID, token: str = AUTH_TOKEN) -> connect:
+    """The media socket of a call, signed with `token`."""
+    ticket = issue_ticket(
+        AUTH_TOKEN, call_sid=call_sid, expires_at_s=int(time.time()) + 60, nonce=token.encode()[:16].ljust(16)
+    )
+    url = f"{town.settings['PUBLIC_HOST'].replace('http', 'ws', 1)}/twilio/stream/{ticket}"
+    return connect(url, additional_headers={"x-twilio-signature": sign(url, {}, token)}, compression=None)
+
+
+def start_message(call_sid: str = CALL_SID) -> str:
+    start = {
+        "streamSid": "MZ1",
+        "accountSid": ACCOUNT_SID,
+        "callSid": call_sid,
+        "tracks": ["inbound"],
+        "customParameters": {"caller": CALLER, "called": GATEWAY_NUMBER},
+        "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+    }
+    return json.dumps({"event": "start", "sequenceNumber": "1", "streamSid": "MZ1", "start": start})
+
+
+CONNECTED = json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+
+
+def media_message(payload: object = base64.b64encode(b"\xff" * 160).decode(), chunk: int = 1) -> str:
+    media = {"track": "inbound", "chunk": str(chunk), "timestamp": "0", "payload": payload}
+    return json.dumps({"event": "media", "sequenceNumber": "2", "streamSid": "MZ1", "media": media})
+
+
+async def line_lost(town: Town, call: CarriedCall, session: ModelSession) -> None:
+    """The stream is over for good, and Twilio is told at once what is next: a person, or a new stream."""
+    await call.until(lambda c: bool(c.dials) or len(c.streams) > 1, within_s=END_S)
+    await session.until(lambda s: s.closed.is_set(), seconds=END_S)
+    assert session.wire.closed_by == "client"
+    assert call.asked("/twilio/next")[0].status == 200
+
+
+# --- who is it?
+
+
+async def test_T1_requests_that_twilio_did_not_sign(quick_town: OpenTown) -> None:
+    """Fault: webhooks and sockets with a wrong signature.
+
+    Hears: nothing; it is an attacker, and gets 403.
+    """
+    async with quick_town() as town:
+        for path in ("/twilio/voice", "/twilio/next", "/twilio/dialed/1", "/twilio/stream-status"):
+            answer = await post(town, path, FORM, "another token of theirs")
+            assert answer.status_code == 403
+            assert "Response" not in answer.text
+        with pytest.raises(InvalidStatus):
+            await stream(town, token="another token of theirs")
+        assert town.model.sessions == []
+
+
+async def test_T2_a_webhook_that_comes_twice(quick_town: OpenTown) -> None:
+    """Fault: Twilio repeats a webhook.
+
+    Hears: nothing of it; the same question gets the same answer.
+    """
+    async with quick_town() as town:
+        call = await ring(town, Listen(ms=300), Press("0"), *TO_A_PERSON)
+        await over(call)
+        for path in ("/twilio/next", "/twilio/dialed/1"):
+            for asked in call.asked(path):
+                assert (await post(town, path, asked.params)).content == asked.body
+        (voice,) = call.asked("/twilio/voice")
+        assert (await post(town, "/twilio/voice", voice.params)).text.count("<Stream") == 1
+
+        assert len(town.model.sessions) == len(call.dials) == len(town.crm.tickets) == 1
+
+
+async def test_T5_a_second_socket_or_a_second_start_for_a_call(quick_town: OpenTown) -> None:
+    """Fault: `start` comes again, and a second socket claims a call that is on the line.
+
+    Hears: nothing of it; the first keeps the call.
+    """
+    async with quick_town() as town:
+        call = await ring(town)
+        session = await greeted(town, call)
+        await call.stream.socket.send(start_message(call.sid))
+        async with stream(town, call.sid) as second:
+            with pytest.raises(ConnectionClosed) as refused:
+                await second.recv()
+
+        assert refused.value.rcvd is not None
+        assert refused.value.rcvd.code == 1008
+        assert await answers(session)
+        assert len(town.model.sessions) == 1
+
+
+# --- the line is lost
+
+
+async def test_T3_a_stream_that_never_opens(quick_town: OpenTown) -> None:
+    """Fault: Twilio cannot open the media socket.
+
+    Hears: an announcement, then a person.
+    """
+    async with quick_town(proxied={"twilio"}) as town:
+        town.proxies["twilio"].turned_away = {2}
+        call = await ring(town, *TO_A_PERSON)
+        await over(call)
+
+        assert call.streams == []
+        assert town.model.sessions == []
+        assert hears_carrier_say(town)
+        assert not person_knows(town)
+
+
+@pytest.mark.parametrize("how", ["reset", "half open"])
+async def test_T4_T6_a_socket_lost_in_mid_call(quick_town: OpenTown, how: str) -> None:
+    """Fault: the media socket breaks off, or falls silent without a `stop` or a close.
+
+    Hears: silence while Twilio notices, then what Twilio is told next: a person, or a new stream.
+    """
+    async with quick_town(proxied={"twilio"}) as town:
+        call = await ring(town)
+        session = await greeted(town, call)
+        if how == "reset":
+            town.proxies["twilio"].reset()
+        else:
+            call.stream.sending = False
+        await line_lost(town, call, session)
+
+
+async def test_T6_media_before_start(quick_town: OpenTown) -> None:
+    """Fault: audio comes before `start`.
+
+    Hears: nothing of it; it is passed over.
+    """
+    async with quick_town() as town, stream(town) as socket:
+        for message in (CONNECTED, media_message(), start_message()):
+            await socket.send(message)
+        session = await town.model.next_session(seconds=END_S)
+        await session.until(lambda s: bool(s.sent("response.done")), seconds=END_S)
+
+        assert session.caller_audio == b""
+
+
+# --- it talks nonsense
+
+
+async def test_T7_repeated_and_missing_frames(quick_town: OpenTown) -> None:
+    """Fault: gaps and repeats in the numbers of the frames.
+
+    Hears: nothing of it; what was lost is counted.
+    """
+    async with quick_town() as town:
+        assert town.parts is not None
+        call = await ring(town)
+        session = await greeted(town, call)
+        for chunk in (3, 3, 1, 100_000):
+            await call.stream.socket.send(media_message(chunk=chunk))
+
+        assert await answers(session)
+        call.complete()
+        await session.until(lambda s: s.closed.is_set(), seconds=END_S)
+        await over(call)
+        assert b"voice_connect_caller_frames_lost_total 0.0" not in town.parts.metrics.render()
+
+
+async def test_T10_a_few_messages_that_make_no_sense(quick_town: OpenTown) -> None:
+    """Fault: binary frames, broken JSON, payloads that are no base64 or no text, keys that no telephone has.
+
+    Hears: nothing of it.
+    """
+    dtmf = {"event": "dtmf", "streamSid": "MZ1", "dtmf": {"track": "inbound_track", "digit": "77"}}
+    async with quick_town() as town:
+        call = await ring(town)
+        session = await greeted(town, call)
+        for message in (b"\x00\xff", "{", "[]", media_message("%%%"), media_message(7), media_message(""), "{}"):
+            await call.stream.socket.send(message)
+        await call.stream.socket.send(json.dumps(dtmf))
+        assert await answers(session)
+
+        sent = len(session.caller_audio)
+        await session.until(lambda s: len(s.caller_audio) > sent)  # and the caller is still heard
+
+
+@pytest.mark.parametrize("how", ["nothing but nonsense", "one of a megabyte"])
+async def test_T10_messages_that_nobody_should_read(quick_town: OpenTown, how: str) -> None:
+    """Fault: nothing but nonsense on the media socket, or one message of a megabyte.
+
+    Hears: what Twilio is told next when the socket is closed: a person, or a new stream.
+    """
+    async with quick_town() as town:
+        call = await ring(town)
+        session = await greeted(town, call)
+        if how == "one of a megabyte":
+            await call.stream.socket.send(media_message("A" * 1_048_576))
+        else:
+            for _ in range(limits.BAD_MESSAGES_MAX + 1):
+                await call.stream.socket.send("{")
+        await line_lost(town, call, session)
+
+
+# --- it is slow
+
+
+async def test_T9_a_socket_that_is_not_read(quick_town: OpenTown) -> None:
+    """Fault: Twilio reads nothing of what we send, while the caller asks for a person.
+
+    Hears: a gap; then a person who knows why.
+    """
+    long_answer = say("a long answer", audio=sound.ulaw_encode(sound.tone(440, 20_000)))
+    async with quick_town([long_answer]) as town:
+        assert town.parts is not None
+        call = await ring(town, *TO_A_PERSON)
+        session = await greeted(town, call)
+        call.stream.pause_reading()
+        session.caller_said("Please let me speak to a person.")
+        await session.until(lambda s: s.closed.is_set(), seconds=END_S)
+        call.stream.resume_reading()
+        await over(call)
+
+        assert person_knows(town)
+
+
+async def test_T12_marks_that_come_back_after_a_clear(quick_town: OpenTown) -> None:
+    """Fault: marks of cleared audio come back late, as if it had been heard.
+
+    Hears: nothing of it; the model is told what was really heard.
+    """
+    answer = say("a long answer", audio=sound.ulaw_encode(sound.tone(440, 4_000)))
+    habits = Habits(media=MediaHabits(mark_delay_ms=300))
+    async with quick_town([answer], habits=habits) as town:
+        call = await ring(town)
+        session = await greeted(town, call)
+        before = call.stream.playout.played_ms
+        session.caller_said("Tell me everything")
+        await call.until(lambda c: c.stream.playout.played_ms > before + 1_000, within_s=END_S)
+        session.caller_starts_speaking()
+        await session.until(lambda s: bool(s.truncations))
+        await call.until(lambda c: c.stream.clears > 0 and c.stream.playout.queued_ms == 0)
+        session.caller_stops_speaking("Stop.")
+
+        assert session.truncations[0].audio_end_ms <= call.stream.playout.played_ms - before
+        assert session.sent("error") == []
+
+
+# --- the caller's keys, and the end
+
+
+async def test_T13_a_flood_of_keys(quick_town: OpenTown) -> None:
+    """Fault: hundreds of keys.
+
+    Hears: one answer; the model is told no more than `KEYS_MAX` of them.
+    """
+    async with quick_town() as town:
+        call = await ring(town)
+        session = await greeted(town, call)
+        for _ in range(300):
+            dtmf = {"track": "inbound_track", "digit": "7"}
+            await call.stream.socket.send(json.dumps({"event": "dtmf", "streamSid": "MZ1", "dtmf": dtmf}))
+        await session.until(lambda s: any("7777" in item.text for item in s.items), seconds=END_S)
+
+        assert max(item.text.count("7") for item in session.items) == limits.KEYS_MAX
+        assert await answers(session)
+
+
+async def test_T14_twilios_rest_api_is_not_there(quick_town: OpenTown) -> None:
+    """Fault: Twilio's REST API cannot be reached.
+
+    Hears: nothing of it; a transfer does not need it.
+    """
+    async with quick_town(settings={"TWILIO_API_BASE_URL": "http://127.0.0.1:9"}) as town:
+        call = await ring(town, Listen(ms=300), Press("0"), *TO_A_PERSON)
+        await over(call)
+
+        assert person_knows(town)
+        assert reason_of_transfer(town) == "key"
+
+
+async def test_T15_a_caller_who_leaves_during_the_transfer(quick_town: OpenTown) -> None:
+    """Fault: the caller hangs up while the transfer is being prepared.
+
+    Hears: nothing more; nobody is dialled.
+    """
+    async with quick_town() as town:
+        call = await ring(town, Listen(ms=300), Press("0"), HangUp())
+
+        assert await over(call) == "caller-hung-up"
+        assert call.dials == []
+        assert town.center.contacts == []
