@@ -1,4 +1,4 @@
-"""DynamoDB fails, or the Lambda is asked what it should not be: the caller is dialled through whatever happens."""
+"""DynamoDB and the Lambda: whatever they cannot do, the caller is dialled through."""
 
 import asyncio
 import json

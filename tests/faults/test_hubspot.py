@@ -1,4 +1,4 @@
-"""HubSpot fails, and never stands between a caller and a person."""
+"""HubSpot: it never stands between a caller and a person."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager

@@ -1,4 +1,4 @@
-"""OpenAI fails: it cannot be reached, is slow, breaks off, stalls, talks nonsense, refuses."""
+"""OpenAI: it cannot be reached, is slow, breaks off, stalls, talks nonsense, refuses."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""The gateway's own process stands still, is told nonsense, or has a mistake in it."""
+"""The process: it stands still, is told nonsense, or has a mistake in it."""
 
 import signal
 from collections.abc import Callable

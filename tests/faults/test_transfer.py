@@ -1,4 +1,4 @@
-"""The contact centre cannot or will not take the caller."""
+"""The transfer: the contact centre cannot or will not take the caller."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager

@@ -1,4 +1,4 @@
-"""Twilio's side fails, or somebody pretends to be Twilio: forged, repeated, lost, slow, hostile."""
+"""Twilio: its side fails, or somebody pretends to be Twilio: forged, repeated, lost, slow, hostile."""
 
 import base64
 import json
