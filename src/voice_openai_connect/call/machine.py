@@ -363,7 +363,8 @@ class Call:
             return commands + self._response_failed(event, now)
         if event.status == "completed":
             self._failures = 0
-            if not self._tools_running:
+            self._last_request = None  # nothing is left to be tried again
+            if not self._tools_running and self._floor.free:
                 self._patience.answer_given()
         return commands + self._last_words_heard(now)
 
@@ -381,10 +382,10 @@ class Call:
         return [told, SetTimer(_RETRY, now + max(wait, limits.RESPONSE_RETRY_WAIT_MS))]
 
     @_dispatch.when(_RETRY)
-    def _retry(self, _: int) -> list[Command]:
+    def _retry(self, now: int) -> list[Command]:
         if self.phase is not Phase.TALKING or not self._floor.free or self._last_request is None:
             return []
-        return self._floor.request(self._last_request)
+        return self._ask(self._last_request, now)
 
     # --- tools
 
@@ -444,7 +445,7 @@ class Call:
         self.phase = Phase.SAYING_GOODBYE
         timer = SetTimer(_GOODBYE, now + limits.GOODBYE_MS)
         if not ask:
-            return [timer]
+            return [timer, self._patience.listen(now)]
         return [timer, *self._ask(RequestResponse("goodbye", word_for_word(self.settings.goodbye_sentence)), now)]
 
     def _hang_up(self, *, farewell: bool = False) -> list[Command]:
@@ -477,9 +478,9 @@ class Call:
         )
         commands: list[Command] = [Tell(Fact.ESCALATED, reason.value), *self._continuity.save(person_needed=True)]
         commands += [CancelTimer(name) for name in _NOT_ON_THE_WAY]
-        commands.append(self._patience.listen(now))
         if self._model_ready and reason is not Reason.TOOL:
             commands += self._interrupt(now, cancel=True)
+        commands.append(self._patience.listen(now))  # after the interruption: the line may be quiet from now on
         return commands + self._handing_over.begin(now, model_ready=self._model_ready) + self._move_on(now)
 
     @_dispatch.on(*RECORD_ANSWERS)
@@ -554,6 +555,8 @@ class Call:
     @_dispatch.when(QUIET_TIMER)
     def _quiet(self, now: int) -> list[Command]:
         """The line has been quiet for a while; if that is our silence, it is filled."""
+        if self.phase is Phase.SAYING_GOODBYE and self._floor.free and not self._patience.answer_owed:
+            return self._patience.not_yet(now) or self._hang_up()  # all was said; its last mark does not come
         ours = self.phase in WAITING_FOR_US or (self._patience.answer_owed and self.phase in CONVERSATION)
         return self._patience.fill(now) if ours else []
 
@@ -583,7 +586,9 @@ class Call:
 
     @_dispatch.when(_GOODBYE)
     def _goodbye_late(self, _: int) -> list[Command]:
-        return self._hang_up() if self.phase is Phase.SAYING_GOODBYE else []
+        if self.phase is not Phase.SAYING_GOODBYE:
+            return []
+        return self._hang_up(farewell=self._patience.answer_owed)  # owed still: the goodbye was never said
 
     @_dispatch.when(CANCELLED_TIMER)
     def _cancel_late(self, _: int) -> list[Command]:

@@ -59,9 +59,13 @@ class Patience:
         """A round of the holding sound, if the line has really been quiet; then another, without a gap."""
         if self._rounds >= limits.HOLD_ROUNDS:
             return []
-        due = self._speech.quiet_from + (0 if self._rounds else limits.HOLD_AFTER_MS)
-        if due > now:
-            return [SetTimer(QUIET_TIMER, due)]
+        if wait := self.not_yet(now):
+            return wait
         self._rounds += 1
         sound = self._speech.hold(self._sound, now)
         return [*sound, Tell(Fact.HOLD_PLAYED), SetTimer(QUIET_TIMER, self._speech.quiet_from)]
+
+    def not_yet(self, now: int) -> list[Command]:
+        """Look again later, if the line has not been quiet for long; else nothing."""
+        due = self._speech.quiet_from + (0 if self._rounds else limits.HOLD_AFTER_MS)
+        return [SetTimer(QUIET_TIMER, due)] if due > now else []

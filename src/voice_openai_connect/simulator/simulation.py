@@ -270,6 +270,7 @@ class Simulation:
 
     def _stop_noticed(self, text: str) -> None:
         if not self._speaking and self._agenda.now - self._spoke_at >= _PAUSE_MS:
+            self._speech_noticed()  # words that waited for the model are heard late, and all at once
             self._model.hear_stop(text)
 
     def _speech_ends(self) -> None:
