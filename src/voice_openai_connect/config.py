@@ -105,6 +105,9 @@ class Settings(OwnFiles):
     record_calls: Annotated[
         str, _matching(r"[\w./~-]{1,255}", "is not the path of a folder. Give one without spaces, such as recordings")
     ] = Field("", description="A folder in which each call is written down, nothing private in it")
+    checkpoints: bool = Field(
+        default=True, description="Whether a call whose stream broke goes on elsewhere; keeps its turns for minutes"
+    )
     console_token: Secret | None = Field(None, description="Opens the operators' commands; unset switches them off")
 
     twilio_account_sid: Annotated[

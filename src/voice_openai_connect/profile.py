@@ -56,6 +56,7 @@ class Profile:
             server_interrupts=options.turn_detection.interrupt_response,
             tools=frozenset(tool.name for tool in user_tools),
             person_key=options.person_key,
+            checkpoints=settings.checkpoints,
         )
 
     def model_settings(self, settings: Settings, user_tools: Sequence[ToolSpec] = ()) -> ModelSettings:

@@ -13,6 +13,7 @@ from websockets.http11 import Request, Response
 
 from voice_openai_connect.build import Counter, Parts, open_gateway
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.commands import ModelCommand
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.settings import CallIdentity
@@ -137,8 +138,14 @@ class OwnStore:
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         return
 
-    async def recall_step(self, call_sid: str) -> NextStep | None:
-        return HangUp()
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        return
+
+    async def forget_call(self, call_sid: str) -> None:
+        return
+
+    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
+        return HangUp(), None
 
 
 class OwnCrm:

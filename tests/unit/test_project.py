@@ -55,7 +55,11 @@ def test_the_readme_says_which_settings_are_required():
 
 @pytest.mark.parametrize(
     ("name", "default"),
-    [(n, str(f.default)) for n, f in Settings.model_fields.items() if isinstance(f.default, str | int) and f.default],
+    [
+        (n, str(f.default).lower() if f.default is True else str(f.default))
+        for n, f in Settings.model_fields.items()
+        if isinstance(f.default, str | int) and f.default
+    ],
 )
 def test_the_readme_gives_the_defaults_that_hold(name: str, default: str):
     assert f"| `{name.upper()}` | `{default}` |" in README

@@ -143,11 +143,10 @@ class Call:
 
     @_dispatch.on(ev.StreamStopped, ev.StreamLost)
     def _line_ended(self, event: ev.Event, _: int) -> list[Command]:
-        return self._end("caller_left" if isinstance(event, ev.StreamStopped) else "line_lost")
-
-    def _end(self, how: str) -> list[Command]:
+        left = isinstance(event, ev.StreamStopped)
         self.phase = Phase.ENDED
-        return [Tell(Fact.CALL_ENDED, how), *self._continuity.forget(), DisconnectModel()]
+        kept = self._continuity.forget() if left else []  # a broken line may be taken up again
+        return [Tell(Fact.CALL_ENDED, "caller_left" if left else "line_lost"), *kept, DisconnectModel()]
 
     @_dispatch.on(ev.KeyPressed)
     def _key_pressed(self, event: ev.KeyPressed, now: int) -> list[Command]:

@@ -13,9 +13,10 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
-from voice_openai_connect.call.transfer import FAIL_OPEN, NextStep, after_dial, after_stream
+from voice_openai_connect.call.transfer import FAIL_OPEN, NextStep, ResumeStream, after_dial, after_stream
 from voice_openai_connect.gateway.media_socket import StarletteMediaSocket
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.gateway.session_manager import SessionManager
@@ -121,7 +122,7 @@ class Gateway:
         sessions: SessionManager,
         observer: FrontObserver,
         *,
-        make_call: Callable[[CallIdentity, CallSettings], Call] = Call,
+        make_call: Callable[[CallIdentity, CallSettings, Checkpoint | None], Call] = Call,
     ) -> None:
         self.front = front
         self.sessions = sessions
@@ -163,6 +164,10 @@ class Gateway:
         if not self.sessions.admits:
             self._refuse("call", "draining" if self.sessions.draining else "full")
             return self._render(FAIL_OPEN, request.called)
+        return self._connect(request)
+
+    def _connect(self, request: VoiceRequest, **parameters: str) -> str:
+        """A stream under a new ticket; what Twilio passes on with it comes back in `start`."""
         ticket = issue_ticket(
             self.front.secrets[0],
             call_sid=request.call_sid,
@@ -172,7 +177,7 @@ class Gateway:
         return connect_stream(
             stream_url=f"{self.front.stream_base_url}/twilio/stream/{ticket}",
             action_url=f"{self.front.public_base_url}/twilio/next",
-            parameters={"caller": request.caller, "called": request.called},
+            parameters={"caller": request.caller, "called": request.called, **parameters},
             status_url=f"{self.front.public_base_url}/twilio/stream-status",
         )
 
@@ -180,8 +185,13 @@ class Gateway:
         """A stream has ended, on purpose or not."""
         self.sessions.asked(request.call_sid)
         left = request.status == "completed"
-        step = None if left else await self.sessions.next_step(request.call_sid)
-        return self._render(after_stream(step, caller_left=left), request.called)
+        decided, checkpoint = (None, None) if left else await self.sessions.recall(request.call_sid)
+        step = after_stream(decided, checkpoint, caller_left=left)
+        if isinstance(step, ResumeStream):
+            if self.sessions.admits:
+                return self._connect(request, resume="yes")
+            step = FAIL_OPEN
+        return self._render(step, request.called)
 
     def dial_ended(self, result: DialResult, called: str, attempt: int) -> str:
         """A dial to the contact centre has ended."""
@@ -240,7 +250,7 @@ class Gateway:
         try:
             start = await self._first_words(socket, reader)
             if start is not None and self._belongs(start, ticket):
-                handler = self._take_call(start)
+                handler = await self._take_call(start)
                 await handler.run(socket, reader, start.stream_sid)
         finally:
             self.sessions.release(ticket.call_sid)
@@ -248,10 +258,14 @@ class Gateway:
             if handler is not None:
                 await handler.settle()
 
-    def _take_call(self, start: StreamStart) -> StreamHandler:
+    async def _take_call(self, start: StreamStart) -> StreamHandler:
+        """The call that this stream carries: a new one, or one that goes on from its checkpoint."""
         caller, called = start.parameters.get("caller", ""), start.parameters.get("called", "")
         identity = identity_of(start.call_sid, caller, called)
-        call = self._make_call(identity, self._desk.call_settings(called))
+        resumed = None
+        if "resume" in start.parameters:
+            _, resumed = await self.sessions.recall(start.call_sid)
+        call = self._make_call(identity, self._desk.call_settings(called), resumed)
         handler = StreamHandler(call, self._desk.outside(identity), self._desk.observer(identity))
         self.sessions.started(start.call_sid, handler)
         return handler

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.commands import ModelCommand, Tell
 from voice_openai_connect.call.events import Event
 from voice_openai_connect.call.handover import HandoverRecord
@@ -46,8 +47,16 @@ class HandoverStore(Protocol):
         """Keep what Twilio is to be told next about this call, so that any instance can answer."""
         ...
 
-    async def recall_step(self, call_sid: str) -> NextStep | None:
-        """What `remember_step` kept, or None."""
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        """Keep where the conversation is, instead of an earlier checkpoint or step, for some minutes."""
+        ...
+
+    async def forget_call(self, call_sid: str) -> None:
+        """Keep nothing more about this call."""
+        ...
+
+    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
+        """What was kept last: a step, or a checkpoint, or neither."""
         ...
 
 

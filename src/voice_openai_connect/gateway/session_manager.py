@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.transfer import NextStep
 from voice_openai_connect.gateway.ports import HandoverStore
 from voice_openai_connect.gateway.stream_handler import StreamHandler
@@ -71,6 +72,8 @@ class SessionManager:
         """The line is free again."""
         self._live.pop(call_sid, None)
         self._claimed.discard(call_sid)
+        if self.draining:
+            self._expect_question(call_sid)
         if not self._claimed:
             self._idle.set()
 
@@ -79,16 +82,21 @@ class SessionManager:
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         """Keep what Twilio is to be told next: here at once, and in the store so that any instance can answer."""
         self._steps[call_sid] = step
-        self._unasked.add(call_sid)
-        self._all_asked.clear()
+        self._expect_question(call_sid)
         while len(self._steps) > limits.STEPS_KEPT:
             self.asked(self._steps.popitem(last=False)[0])
         await self._with_store(self._store.remember_step(call_sid, step), "remember step")
 
-    async def next_step(self, call_sid: str) -> NextStep | None:
-        """What was decided for this call, or None if nobody knows."""
-        step = self._steps.get(call_sid)
-        return step or await self._with_store(self._store.recall_step(call_sid), "recall step")
+    async def recall(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
+        """What was decided for this call, or where its conversation was; neither if nobody knows."""
+        if step := self._steps.get(call_sid):
+            return step, None
+        return await self._with_store(self._store.recall_call(call_sid), "recall call") or (None, None)
+
+    def _expect_question(self, call_sid: str) -> None:
+        """Twilio will ask what is next, unless another instance is asked, or the caller has left."""
+        self._unasked.add(call_sid)
+        self._all_asked.clear()
 
     def asked(self, call_sid: str) -> None:
         """Twilio has asked what is next for this call."""
@@ -115,11 +123,15 @@ class SessionManager:
         return True
 
     async def drain(self) -> None:
-        """Take no more calls; let those on the line finish, then hand over the rest. Returns when all are gone.
+        """Take no more calls; move those on the line to other instances, then hand over the rest.
+
+        Returns when all are gone.
 
         Each wait is bounded. The last one is for Twilio, which asks what is next only after a stream has closed.
         """
         self.draining = True
+        for handler in list(self._live.values()):
+            handler.post(ev.MoveOrdered())
         if not await _within(limits.SHUTDOWN_S, self._idle):
             for call_sid in list(self._live):
                 self.order_handover(call_sid)

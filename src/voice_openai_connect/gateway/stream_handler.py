@@ -13,6 +13,7 @@ from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.phases import Phase
 from voice_openai_connect.call.transfer import FAIL_OPEN, NextStep
+from voice_openai_connect.gateway.checkpoint_keeper import CheckpointKeeper
 from voice_openai_connect.gateway.media_socket import MediaSocket
 from voice_openai_connect.gateway.ports import CallObserver, Crm, HandoverStore, ModelLeg, Tool, ToolContext
 from voice_openai_connect.wire.errors import WireError
@@ -39,6 +40,7 @@ class StreamHandler:
         self._outside = outside
         self._observer = observer
         self._loop = asyncio.get_running_loop()
+        self._keeper = CheckpointKeeper(outside.store, call.identity.call_sid, observer.failed)
         self._events: deque[tuple[ev.Event, float]] = deque()
         self._busy = False
         self._arrived_at = 0.0
@@ -122,6 +124,7 @@ class StreamHandler:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._keeper.settled()
             for timer in self._timers.values():
                 timer.cancel()
             self._timers.clear()
@@ -182,10 +185,33 @@ class StreamHandler:
             return
         self._closing = True
         try:
+            await self._keeper.settled()  # so that no checkpoint is written over the step
             await self._outside.remember_step(self.call.identity.call_sid, step)
         finally:
-            await self._socket.close()
-            self._stop_listening()  # a peer that goes on talking after the close is not listened to
+            await self._hang_up_socket(self._socket)
+
+    async def _move_stream(self) -> None:
+        if self._closing or self._socket is None:
+            return
+        self._closing = True
+        try:
+            await self._keeper.settled()
+        finally:
+            await self._hang_up_socket(self._socket)
+
+    async def _hang_up_socket(self, socket: MediaSocket) -> None:
+        await socket.close()
+        self._stop_listening()  # a peer that goes on talking after the close is not listened to
+
+    def _save_checkpoint(self, command: do.SaveCheckpoint) -> None:
+        self._keeper.keep(command.checkpoint)
+
+    def _forget_checkpoint(self, _: do.ForgetCheckpoint) -> None:
+        self._keeper.forget()
+
+    def _move(self, command: do.MoveStream) -> None:
+        self._keeper.keep(command.checkpoint)
+        self._start(self._move_stream(), "move stream")
 
     # --- commands out: the model
 
@@ -327,6 +353,9 @@ class StreamHandler:
             ),
             _to_model,
         ),
+        do.SaveCheckpoint: _save_checkpoint,
+        do.ForgetCheckpoint: _forget_checkpoint,
+        do.MoveStream: _move,
         do.RunTool: _run_tool,
         do.FindContact: _find_contact,
         do.OpenTicket: _open_ticket,

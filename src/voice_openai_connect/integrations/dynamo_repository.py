@@ -27,6 +27,7 @@ from botocore.exceptions import (
 )
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.findings import Finding
@@ -193,18 +194,20 @@ class DynamoRepository:
 
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         """Keep what Twilio is to be told next about this call, instead of an earlier step. Raises `StoreError`."""
-        async with _within_budget():
-            await self._dynamodb.put_item(
-                TableName=self._table,
-                Item={
-                    KEY: {"S": _call_key(call_sid)},
-                    "next_step": {"S": _write_step(step)},
-                    EXPIRY: self._now(limits.CALL_ITEM_TTL_S),
-                },
-            )
+        await self._keep(call_sid, "next_step", _write_step(step), limits.CALL_ITEM_TTL_S)
 
-    async def recall_step(self, call_sid: str) -> NextStep | None:
-        """What `remember_step` kept, by whichever instance; None if there is nothing. Raises `StoreError`."""
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        """Keep where the conversation is, instead of an earlier checkpoint or step. Raises `StoreError`."""
+        text = msgspec.json.encode(checkpoint).decode()
+        await self._keep(call_sid, "checkpoint", text, limits.CHECKPOINT_TTL_S)
+
+    async def forget_call(self, call_sid: str) -> None:
+        """Remove what is kept about a call. Raises `StoreError`."""
+        async with _within_budget():
+            await self._dynamodb.delete_item(TableName=self._table, Key={KEY: {"S": _call_key(call_sid)}})
+
+    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
+        """What was kept last, by whichever instance: a step, or a checkpoint, or neither. Raises `StoreError`."""
         async with _within_budget():
             found = await self._dynamodb.get_item(
                 TableName=self._table, Key={KEY: {"S": _call_key(call_sid)}}, ConsistentRead=True
@@ -212,8 +215,16 @@ class DynamoRepository:
         item = found.get("Item", {})
         # DynamoDB may keep an expired item for days, so its time is looked at here.
         if int(item.get(EXPIRY, {}).get("N", "0")) <= self._clock():
-            return None
-        return _read_step(item.get("next_step", {}).get("S", ""))
+            return None, None
+        step = _read_step(item.get("next_step", {}).get("S", ""))
+        return step, _read_checkpoint(item.get("checkpoint", {}).get("S", ""))
+
+    async def _keep(self, call_sid: str, name: str, text: str, ttl_s: int) -> None:
+        async with _within_budget():
+            await self._dynamodb.put_item(
+                TableName=self._table,
+                Item={KEY: {"S": _call_key(call_sid)}, name: {"S": text}, EXPIRY: self._now(ttl_s)},
+            )
 
     # --- The table itself
 
@@ -334,4 +345,11 @@ def _read_step(text: str) -> NextStep | None:
         fields = msgspec.json.decode(text, type=dict[str, Any])
         return msgspec.convert(fields, _STEPS[str(fields.pop("step", ""))])
     except (msgspec.MsgspecError, KeyError):
+        return None
+
+
+def _read_checkpoint(text: str) -> Checkpoint | None:
+    try:
+        return msgspec.json.decode(text, type=Checkpoint)
+    except msgspec.MsgspecError:
         return None

@@ -80,20 +80,21 @@ def overrides(url: str) -> tuple[str, Overrides]:
 class Routes:
     """Where public addresses really lead: `{"https://voice.example.com": "http://127.0.0.1:8000"}`.
 
-    Signatures are made over the public address; the connection goes to the other one.
+    Signatures are made over the public address; the connection goes to the other one. The mapping is looked at anew
+    for each request, so that a balancer can be played by changing it.
     """
 
     def __init__(self, routes: Mapping[str, str] | None = None) -> None:
-        self._routes = {_origin(public): _origin(real) for public, real in (routes or {}).items()}
+        self._routes = {} if routes is None else routes
 
     def real(self, url: str) -> str:
         """The address to connect to. `wss` follows `https`, and becomes `ws` when the way is plain `http`."""
         parts = urlsplit(url)
         socket = parts.scheme in {"ws", "wss"}
-        real = self._routes.get(_origin(url))
-        if real is None:
+        reals = [_origin(real) for public, real in self._routes.items() if _origin(public) == _origin(url)]
+        if not reals:
             return url
-        scheme, netloc = real
+        scheme, netloc = reals[0]
         if socket:
             scheme = "wss" if scheme == "https" else "ws"
         return urlunsplit((scheme, netloc, parts.path, parts.query, ""))

@@ -10,6 +10,7 @@ import pytest
 
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.phases import Phase
@@ -113,6 +114,7 @@ class Service:
 
     does: Callable[[], Awaitable[None]]
     attached: list[str] = field(default_factory=list[str])
+    checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
 
     async def save(self, record: HandoverRecord) -> str:
         await self.does()
@@ -126,8 +128,16 @@ class Service:
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         raise AssertionError("steps go through the session manager")
 
-    async def recall_step(self, call_sid: str) -> NextStep | None:
-        raise AssertionError("steps go through the session manager")
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        await self.does()
+        self.checkpoints.append(checkpoint)
+
+    async def forget_call(self, call_sid: str) -> None:
+        await self.does()
+        self.checkpoints.clear()
+
+    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
+        raise AssertionError("calls are recalled through the session manager")
 
     async def find_contact(self, caller_phone: str) -> str:
         await self.does()

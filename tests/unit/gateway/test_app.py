@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep, PromiseCallBack
@@ -84,6 +85,7 @@ class Store:
 
     def __init__(self) -> None:
         self.steps: dict[str, NextStep] = {}
+        self.checkpoints: dict[str, Checkpoint] = {}
         self.trouble: Callable[[], Awaitable[None]] | None = None
 
     async def save(self, record: HandoverRecord) -> str:
@@ -95,10 +97,16 @@ class Store:
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         self.steps[call_sid] = step
 
-    async def recall_step(self, call_sid: str) -> NextStep | None:
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        self.checkpoints[call_sid] = checkpoint
+
+    async def forget_call(self, call_sid: str) -> None:
+        self.checkpoints.pop(call_sid, None)
+
+    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
         if self.trouble is not None:
             await self.trouble()
-        return self.steps.get(call_sid)
+        return self.steps.get(call_sid), self.checkpoints.get(call_sid)
 
 
 @dataclass
@@ -247,7 +255,7 @@ async def test_a_store_in_trouble_does_not_keep_the_caller_waiting(
     response = await site.twiml("/twilio/next")
 
     assert dial_in(response) == (PERSON, "")
-    assert site.watch.failures == ["recall step"]
+    assert site.watch.failures == ["recall call"]
 
 
 async def test_a_step_that_cannot_be_written_down_becomes_a_person(site: Site) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep
 from voice_openai_connect.gateway.session_manager import SessionManager
@@ -35,6 +36,7 @@ class Store:
     def __init__(self, does: Callable[[], Awaitable[None]] = answers) -> None:
         self.does = does
         self.steps: dict[str, NextStep] = {}
+        self.checkpoints: dict[str, Checkpoint] = {}
 
     async def save(self, record: HandoverRecord) -> str:
         raise AssertionError
@@ -46,9 +48,15 @@ class Store:
         await self.does()
         self.steps[call_sid] = step
 
-    async def recall_step(self, call_sid: str) -> NextStep | None:
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        self.checkpoints[call_sid] = checkpoint
+
+    async def forget_call(self, call_sid: str) -> None:
+        self.checkpoints.pop(call_sid, None)
+
+    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
         await self.does()
-        return self.steps.get(call_sid)
+        return self.steps.get(call_sid), self.checkpoints.get(call_sid)
 
 
 class OnTheLine:
@@ -60,7 +68,8 @@ class OnTheLine:
 
     def post(self, event: ev.Event) -> None:
         self.posted.append(event)
-        self.ordered.set()
+        if isinstance(event, ev.HandoverOrdered):
+            self.ordered.set()
 
 
 def live(manager: SessionManager, call_sid: str) -> OnTheLine:
@@ -129,8 +138,8 @@ async def test_what_one_instance_decided_another_one_knows() -> None:
     store = Store()
     await Office(store).remember_step("CA1", STEP)
 
-    assert await Office(store).next_step("CA1") == STEP
-    assert await Office(store).next_step("CA2") is None
+    assert await Office(store).recall("CA1") == (STEP, None)
+    assert await Office(store).recall("CA2") == (None, None)
 
 
 @pytest.mark.parametrize("does", [fails, hangs])
@@ -141,9 +150,9 @@ async def test_a_step_is_known_here_even_if_the_store_fails_or_hangs(
     office = Office(Store(does))
     await asyncio.wait_for(office.remember_step("CA1", STEP), DEADLINE_S)
 
-    assert await office.next_step("CA1") == STEP
-    assert await asyncio.wait_for(office.next_step("CA2"), DEADLINE_S) is None
-    assert office.failures == ["remember step", "recall step"]
+    assert await office.recall("CA1") == (STEP, None)
+    assert await asyncio.wait_for(office.recall("CA2"), DEADLINE_S) == (None, None)
+    assert office.failures == ["remember step", "recall call"]
 
 
 async def test_a_later_step_of_a_call_takes_the_place_of_the_earlier_one() -> None:
@@ -151,7 +160,7 @@ async def test_a_later_step_of_a_call_takes_the_place_of_the_earlier_one() -> No
     await office.remember_step("CA1", STEP)
     await office.remember_step("CA1", HangUp())
 
-    assert await office.next_step("CA1") == HangUp()
+    assert await office.recall("CA1") == (HangUp(), None)
 
 
 async def test_only_so_many_steps_are_kept_and_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +198,7 @@ async def test_with_nobody_on_the_line_a_drain_is_over_at_once() -> None:
     assert not office.admits
 
 
-async def test_a_drain_lets_calls_finish_and_orders_nothing_meanwhile() -> None:
+async def test_a_drain_moves_the_calls_on_the_line_and_lets_the_others_finish() -> None:
     office = Office()
     call = live(office, "CA1")
     drain = asyncio.create_task(office.drain())
@@ -201,7 +210,7 @@ async def test_a_drain_lets_calls_finish_and_orders_nothing_meanwhile() -> None:
 
     office.release("CA2")
     await asyncio.wait_for(drain, DEADLINE_S)
-    assert call.posted == []
+    assert call.posted == [ev.MoveOrdered()]
 
 
 async def test_a_drain_sends_the_calls_that_do_not_end_to_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +221,7 @@ async def test_a_drain_sends_the_calls_that_do_not_end_to_a_person(monkeypatch: 
     await asyncio.wait_for(second.ordered.wait(), DEADLINE_S)
     monkeypatch.undo()
 
-    assert first.posted == second.posted == [ev.HandoverOrdered()]
+    assert first.posted == second.posted == [ev.MoveOrdered(), ev.HandoverOrdered()]
     await asyncio.wait_for(drain, DEADLINE_S)
 
 

@@ -1,0 +1,46 @@
+"""Writes a call's checkpoints in the background: one at a time, in order, and of several that wait only the last."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from voice_openai_connect import limits
+from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.gateway.ports import HandoverStore
+
+
+class CheckpointKeeper:
+    """One call's. A write that fails is told and forgotten: the next turn brings another."""
+
+    def __init__(self, store: HandoverStore, call_sid: str, on_failure: Callable[[str, BaseException], None]) -> None:
+        self._store = store
+        self._call_sid = call_sid
+        self._on_failure = on_failure
+        self._next: Callable[[], Awaitable[None]] | None = None
+        self._writing: asyncio.Task[None] | None = None
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Write this, after what is being written now."""
+        self._enqueue(lambda: self._store.save_checkpoint(self._call_sid, checkpoint))
+
+    def forget(self) -> None:
+        """Remove what was written."""
+        self._enqueue(lambda: self._store.forget_call(self._call_sid))
+
+    async def settled(self) -> None:
+        """Return when nothing more is on its way; each write is bounded."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+
+    def _enqueue(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._next = work
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write(), name=f"checkpoints {self._call_sid}")
+
+    async def _write(self) -> None:
+        while self._next is not None:
+            work, self._next = self._next, None
+            try:
+                async with asyncio.timeout(limits.STEP_STORE_MS / 1_000):
+                    await work()
+            except Exception as error:  # noqa: BLE001 - the conversation goes on without it
+                self._on_failure("checkpoint", error)

@@ -1,0 +1,74 @@
+"""A call's checkpoints are written in order, one at a time, and only the last of those that wait."""
+
+import asyncio
+from typing import Any
+
+from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.gateway.checkpoint_keeper import CheckpointKeeper
+
+
+class Table:
+    """Writes when it is let; fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.written: list[object] = []
+        self.broken = False
+
+    async def save_checkpoint(self, _: str, checkpoint: Checkpoint) -> None:
+        await self.open.wait()
+        if self.broken:
+            raise OSError
+        self.written.append(checkpoint.resumes)
+
+    async def forget_call(self, _: str) -> None:
+        await self.open.wait()
+        self.written.append("forgotten")
+
+
+def keeper(table: Any, failures: list[str]) -> CheckpointKeeper:
+    return CheckpointKeeper(table, "CA1", lambda what, _: failures.append(what))
+
+
+async def test_of_several_that_wait_only_the_last_is_written_and_never_before_an_earlier_one() -> None:
+    table = Table()
+    keeping = keeper(table, [])
+    for number in range(5):
+        keeping.keep(Checkpoint(resumes=number))
+        await asyncio.sleep(0)
+    table.open.set()
+    await asyncio.wait_for(keeping.settled(), 5)
+
+    assert table.written == [0, 4]
+
+
+async def test_what_is_forgotten_is_not_written_again_by_an_earlier_checkpoint() -> None:
+    table = Table()
+    keeping = keeper(table, [])
+    keeping.keep(Checkpoint())
+    await asyncio.sleep(0)
+    keeping.keep(Checkpoint(resumes=2))
+    keeping.forget()
+    table.open.set()
+    await asyncio.wait_for(keeping.settled(), 5)
+
+    assert table.written == [1, "forgotten"]
+
+
+async def test_a_write_that_fails_is_told_and_the_next_one_is_made() -> None:
+    table, failures = Table(), list[str]()
+    keeping = keeper(table, failures)
+    table.open.set()
+    table.broken = True
+    keeping.keep(Checkpoint())
+    await asyncio.wait_for(keeping.settled(), 5)
+    table.broken = False
+    keeping.keep(Checkpoint(resumes=3))
+    await asyncio.wait_for(keeping.settled(), 5)
+
+    assert failures == ["checkpoint"]
+    assert table.written == [3]
+
+
+async def test_nothing_kept_means_nothing_to_wait_for() -> None:
+    await asyncio.wait_for(keeper(Table(), []).settled(), 5)
