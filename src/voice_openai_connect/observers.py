@@ -74,9 +74,20 @@ class CallWatch:
         write("stream_over", **self._ids, frames_received=received, frames_lost=lost)
 
     def failed(self, what: str, error: BaseException) -> None:
-        """Something broke that should not; its type and place are logged, its words only if they are ours."""
+        """Something could not be done; the error's type and place are logged, its words only if they are ours.
+
+        A service that fails in a way we know is no news here: the call has a fact for it, which is counted and warns.
+        """
+        if _is_a_service_s_own(error):
+            _log.info("not_done", **self._ids, what=what, exc_info=error)
+            return
         self._metrics.broke(what.replace(" ", "_"))
         _log.error("broke", **self._ids, what=what, exc_info=error)
+
+
+def _is_a_service_s_own(error: BaseException) -> bool:
+    """Whether our own client has put a service's failure into words: then the error is ours and has a `reason`."""
+    return type(error).__module__.startswith("voice_openai_connect.") and hasattr(error, "reason")
 
 
 def _writer(fact: Tell) -> Callable[..., object]:

@@ -12,6 +12,8 @@ from voice_openai_connect.call.settings import CallIdentity
 from voice_openai_connect.call.transfer import HangUp
 from voice_openai_connect.gateway.app import FrontObserver
 from voice_openai_connect.gateway.ports import CallObserver
+from voice_openai_connect.integrations.dynamo_repository import StoreError
+from voice_openai_connect.integrations.hubspot_api import CrmError
 from voice_openai_connect.logs import clear_call, configure_logging
 from voice_openai_connect.metrics import Metrics
 from voice_openai_connect.observers import CallWatch, FrontWatch
@@ -109,6 +111,26 @@ def test_a_failure_is_named_without_its_words(lines: io.BytesIO) -> None:
     assert (line["level"], line["what"], line["error"]) == ("error", "attach ticket", "ValueError")
     assert "caller said" not in str(line)
     assert b'voice_connect_errors_total{what="attach_ticket"} 1.0' in metrics.render()
+
+
+@pytest.mark.parametrize("error", [CrmError("unreachable", permanent=False), StoreError("throttled")])
+def test_a_service_that_fails_in_a_known_way_is_told_and_not_counted_as_broken(
+    lines: io.BytesIO, error: Exception
+) -> None:
+    metrics = Metrics()
+    CallWatch(IDENTITY, metrics).failed("find contact", error)
+
+    (line,) = read(lines)
+    assert (line["level"], line["message"], line["what"]) == ("info", "not_done", "find contact")
+    assert line["why"] == str(error)
+    assert b"voice_connect_errors_total{" not in metrics.render()
+
+
+def test_a_strangers_error_is_broken_whatever_attributes_it_has(lines: io.BytesIO) -> None:
+    CallWatch(IDENTITY, Metrics()).failed("tool", UnicodeDecodeError("utf-8", b"\xff", 0, 1, "what the caller said"))
+
+    assert read(lines)[0]["message"] == "broke"
+    assert b"caller said" not in lines.getvalue()
 
 
 def test_the_caller_s_number_is_on_no_line(lines: io.BytesIO) -> None:
