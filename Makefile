@@ -43,6 +43,12 @@ WORKERS ?= 3
 test: .venv/.dev-ready ## run every test (ARGS="tests/unit -k name" for some)
 	@$(RUN)python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+# Virtual calls with every promise checked; about 40 a second.
+SEEDS ?= 500
+
+simulate: .venv/.dev-ready ## play SEEDS virtual calls and check every promise (SEEDS=2000 for more)
+	@$(RUN)python -m voice_openai_connect.simulator.simulation --seeds $(SEEDS)
+
 check: .venv/.dev-ready ## format, lint, types, import rules, sizes
 	@$(RUN)ruff format --check .
 	@$(RUN)ruff check .
@@ -60,4 +66,4 @@ serve: .venv/.dev-ready ## run the gateway with the settings in .env
 clean: ## remove what make has installed
 	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis out
 
-.PHONY: help setup demo test check format serve clean
+.PHONY: help setup demo test simulate check format serve clean

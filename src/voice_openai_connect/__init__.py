@@ -7,6 +7,7 @@ The rooms, in the order a call walks through them:
 ``call/``          one phone call as a state machine: events in, commands out. Pure; every decision is here.
 ``integrations/``  the other side: the model's socket, DynamoDB, HubSpot, Twilio's REST API
 ``build.py``       joins them: settings in, running parts out
+``recording/``     a call as a file, nothing private in it, and its replay
 ``simulator/``     a town to make calls in; the demo and the tests use the same one
 
 Three words carry most of the meaning. An *event* is something that happened to a call (past tense).

@@ -151,12 +151,12 @@ async def open_gateway(
         yield Parts(build_app(gateway, watch), gateway, sessions, metrics)
 
 
-def _call_maker(folder: str) -> Callable[..., Call]:
+def _call_maker(folder: str) -> Callable[[CallIdentity, CallSettings, Checkpoint | None], Call]:
     """Calls as they are, or calls that are written down in `folder`."""
     if not folder:
         return Call
 
-    def make(identity: CallIdentity, settings: CallSettings, resumed: Checkpoint | None = None) -> Call:
+    def make(identity: CallIdentity, settings: CallSettings, resumed: Checkpoint | None) -> Call:
         def trouble(reason: str, error: Exception | None) -> None:
             kind = type(error).__name__ if error else ""
             log.warning("recording_stopped", call_sid=identity.call_sid, reason=reason, error=kind)

@@ -76,7 +76,7 @@ class Outcome:
 
     seed: int
     how: str
-    """dial, goodbye, caller_left or moved; empty if it never ended."""
+    """dial, goodbye or caller_left; empty if it never ended."""
     lasted_ms: int
     longest_dead_air_ms: int
     broken: list[str] = field(default_factory=list[str])
@@ -151,6 +151,7 @@ class Simulation:
         if not isinstance(command, do.MarkPlayback | do.SendCallerAudio | do.SetTimer | do.CancelTimer):
             self._note("   ", command)
         self._count(command)
+        self._look_at(command)
         match command:
             case do.SetTimer(name=name, at=at):
                 self._timers[name] = at
@@ -158,26 +159,29 @@ class Simulation:
             case do.CancelTimer(name=name):
                 self._timers.pop(name, None)
             case do.PlayAudio() | do.MarkPlayback() | do.ClearPlayback():
-                if self._closing:
-                    self._break("played something after the close")
                 self._line.carry_out(command)
             case do.CloseStream(next_step=step):
                 self._close("dial" if isinstance(step, DialPerson) else "goodbye")
-                if isinstance(step, HangUp) and not step.farewell:
-                    self._check_farewell()
-            case do.MoveStream():
-                self._close("moved")
-            case do.TruncateItem(item_id=item_id, audio_end_ms=ms):
-                self._check_truncation(item_id, ms)
-            case do.Tell(fact=fact):
-                if fact is Fact.ESCALATED:
-                    self._turns.set(ours=True)
             case do.ModelCommand():
-                if isinstance(command, do.RequestResponse) and not self._speaking:
-                    self._turns.set(ours=True)
                 self._model.carry_out(command)
             case _:
                 self._services.carry_out(command)
+
+    def _look_at(self, command: do.Command) -> None:
+        """What a command says about the turn, and whether it keeps what was promised."""
+        match command:
+            case do.Tell(fact=Fact.ESCALATED):
+                self._turns.set(ours=True)
+            case do.RequestResponse() if not self._speaking:
+                self._turns.set(ours=True)
+            case do.PlayAudio() if self._closing:
+                self._break("played something after the close")
+            case do.CloseStream(next_step=HangUp(farewell=False)):
+                self._check_farewell()
+            case do.TruncateItem(item_id=item_id, audio_end_ms=ms):
+                self._check_truncation(item_id, ms)
+            case _:
+                pass
 
     def _fire(self, name: str, at: int) -> None:
         if self._timers.get(name) == at == self._agenda.now:
@@ -210,8 +214,6 @@ class Simulation:
             case ev.ModelResponseFinished(status="completed", purpose=purpose) if purpose != "summary":
                 if not (self._tools or ours_anyway or self._model.hears_turn):
                     self._turns.set(ours=False)
-            case ev.ModelToolCalled():
-                pass
             case _:
                 if ours_anyway:
                     self._turns.set(ours=True)

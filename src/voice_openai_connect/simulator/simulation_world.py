@@ -9,14 +9,13 @@ from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final, TypeVar
+from typing import Final, Literal
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.tools import END_CALL, TRANSFER
 
-T = TypeVar("T")
 HOLD_BYTE: Final = 0xFE
 """What the holding sound is made of here; the model's items are made of 1 to `ITEM_BYTES`, so that each can be told."""
 ITEM_BYTES: Final = 250
@@ -214,7 +213,6 @@ class Model:
         self._purpose: ev.Purpose = "reply"
         self.made_of: dict[str, int] = {}
         """What the sound of each item is made of."""
-        self.completed_for_caller = True
 
     def _chance(self, chance: float) -> bool:
         return self._rng.random() < chance
@@ -366,11 +364,11 @@ class Model:
         """The session stays open, and nothing comes of it any more."""
         self._session += 1
 
-    def _finish(self, response_id: str, status: str, retry_after_ms: int | None = None) -> None:
-        known = {"completed": "completed", "failed": "failed"}
+    def _finish(
+        self, response_id: str, status: Literal["completed", "failed"], retry_after_ms: int | None = None
+    ) -> None:
         self._active = None if self._active == response_id else self._active
-        done = "completed" if status == known["completed"] else "failed" if status == known["failed"] else "cancelled"
-        self._post(ev.ModelResponseFinished(response_id, self._purpose, done, retry_after_ms=retry_after_ms))
+        self._post(ev.ModelResponseFinished(response_id, self._purpose, status, retry_after_ms=retry_after_ms))
 
     def _cancel(self, response_id: str) -> None:
         if self._active != response_id:

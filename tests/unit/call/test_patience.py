@@ -1,11 +1,20 @@
 """Whose silence it is."""
 
+from typing import Any
+
 from voice_openai_connect import limits
+from voice_openai_connect.call import commands as do
+from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.commands import Command, PlayAudio, SetTimer
 from voice_openai_connect.call.conversation import Conversation
+from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.holding_sound import holding_sound
 from voice_openai_connect.call.patience import QUIET_TIMER, Patience
 from voice_openai_connect.call.speech import Speech
+from voice_openai_connect.call.transfer import HangUp
+
+Line = Any
+"""The fixture of conftest.py."""
 
 
 def patience() -> Patience:
@@ -52,3 +61,62 @@ def test_an_answer_ends_the_waiting_and_the_next_silence_counts_from_the_beginni
     assert not waiting.answer_owed
     again = waiting.fill(now=limits.HOLD_AFTER_MS + limits.HOLD_MS + 10)
     assert [c for c in again if isinstance(c, PlayAudio)] == []
+
+
+def test_what_we_begin_anew_does_not_make_a_caller_wait_longer_for_a_sound(talking: Line) -> None:
+    talking.caller_says("where is my order?")
+    talking.wait(2_000)
+    talking.post(ev.ModelResponseStarted("r1", "reply"), ev.ModelToolCalled("r1", "i", "c1", "order_status", "{}"))
+    talking.post(ev.ToolFinished("c1", "soon"))
+
+    assert talking.facts(Fact.HOLD_PLAYED) == []
+    talking.wait(200)
+    assert len(talking.facts(Fact.HOLD_PLAYED)) == 1
+
+
+def test_an_answer_asked_for_is_owed_although_another_response_has_ended(talking: Line) -> None:
+    talking.caller_says("bye")
+    talking.post(ev.ModelResponseStarted("r1", "reply"), ev.ModelToolCalled("r1", "i", "c1", "end_call", "{}"))
+    talking.post(ev.ModelResponseFinished("r1", "reply", "completed"))
+    talking.wait(limits.HOLD_AFTER_MS)
+
+    assert len(talking.facts(Fact.HOLD_PLAYED)) == 1
+
+
+def test_a_goodbye_that_was_never_said_is_left_to_twilio(talking: Line) -> None:
+    talking.caller_says("bye")
+    talking.post(ev.ModelResponseStarted("r1", "reply"), ev.ModelToolCalled("r1", "i", "c1", "end_call", "{}"))
+    talking.post(ev.ModelResponseFinished("r1", "reply", "completed"))
+    talking.wait(limits.GOODBYE_MS)
+
+    assert talking.sent(do.CloseStream) == [do.CloseStream(HangUp(farewell=True))]
+
+
+def test_a_goodbye_whose_marks_do_not_come_ends_when_it_must_have_been_heard(talking: Line) -> None:
+    talking.caller_says("bye")
+    talking.begin_saying("bye", ms=3_000)
+    talking.post(ev.ModelToolCalled("r-bye", "i2", "c1", "end_call", "{}"))
+    talking.end_saying("bye")
+
+    talking.wait(3_000)
+    assert talking.sent(do.CloseStream) == []
+    talking.wait(limits.HOLD_AFTER_MS)
+    assert talking.sent(do.CloseStream) == [do.CloseStream(HangUp(farewell=False))]
+
+
+def test_after_an_interruption_of_ours_the_silence_counts_from_there(talking: Line) -> None:
+    talking.begin_saying("long", ms=9_000)
+    talking.wait(500)
+    talking.post(ev.HandoverOrdered())
+    talking.wait(limits.HOLD_AFTER_MS)
+
+    assert len(talking.facts(Fact.HOLD_PLAYED)) == 1
+
+
+def test_a_second_try_has_a_deadline_too(talking: Line) -> None:
+    talking.caller_says("hello?")
+    talking.post(ev.ModelResponseStarted("r1", "reply"), ev.ModelResponseFinished("r1", "reply", "failed"))
+    talking.wait(limits.RESPONSE_RETRY_WAIT_MS)
+    talking.wait(limits.MODEL_SILENT_MS)
+
+    assert [told.label for told in talking.facts(Fact.MODEL_LOST)] == ["stalled"]
