@@ -113,10 +113,25 @@ def test_after_an_interruption_of_ours_the_silence_counts_from_there(talking: Li
     assert len(talking.facts(Fact.HOLD_PLAYED)) == 1
 
 
-def test_a_second_try_has_a_deadline_too(talking: Line) -> None:
-    talking.caller_says("hello?")
-    talking.post(ev.ModelResponseStarted("r1", "reply"), ev.ModelResponseFinished("r1", "reply", "failed"))
-    talking.wait(limits.RESPONSE_RETRY_WAIT_MS)
-    talking.wait(limits.MODEL_SILENT_MS)
+def failed(retry_after_ms: int) -> ev.ModelResponseFinished:
+    return ev.ModelResponseFinished("r1", "reply", "failed", retry_after_ms=retry_after_ms)
 
+
+def test_a_second_try_has_the_time_that_the_first_one_had(talking: Line) -> None:
+    talking.caller_says("hello?")
+    talking.post(ev.ModelResponseStarted("r1", "reply"), failed(3_000))
+    talking.wait(3_000)
+
+    talking.wait(limits.MODEL_SILENT_MS - 1)
+    assert talking.facts(Fact.MODEL_LOST) == []
+    talking.wait(1)
     assert [told.label for told in talking.facts(Fact.MODEL_LOST)] == ["stalled"]
+
+
+def test_what_was_answered_in_the_meantime_is_not_tried_again(talking: Line) -> None:
+    talking.caller_says("hello?")
+    talking.post(ev.ModelResponseStarted("r1", "reply"), failed(3_000))
+    talking.say("later")
+    talking.wait(3_000)
+
+    assert talking.sent(do.RequestResponse) == []
