@@ -1,10 +1,11 @@
 """Towns in which something fails. Whatever it is, nothing may be left behind when the callers have gone."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
+import structlog
 
 from voice_openai_connect.simulator import sound, witness
 from voice_openai_connect.simulator.model import SimulatedModel
@@ -18,6 +19,20 @@ OpenTown = Callable[..., AbstractAsyncContextManager[Town]]
 
 def quickly(text: str, _: str = "") -> bytes:
     return sound.silence(20 * max(1, len(text) * MS_PER_LETTER // 20))
+
+
+@pytest.fixture(autouse=True)
+def plain_tracebacks() -> Iterator[None]:
+    """Nobody has configured the log here, and structlog by itself would paint each exception: for seconds, on the
+    loop that carries the calls."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

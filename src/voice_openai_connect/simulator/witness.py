@@ -38,11 +38,18 @@ async def greeted(town: Town, call: CarriedCall) -> ModelSession:
 
 
 async def answers(session: ModelSession, question: str = "Are you still there?") -> bool:
-    """Whether the model hears a question and its answer is sent: the conversation goes on."""
-    done = len(session.sent("response.done"))
+    """Whether the conversation goes on: the model hears a question and answers it to the end.
+
+    Raises `TimeoutError` when no answer comes. One that the question interrupts does not count.
+    """
+
+    def completed(since: int) -> bool:
+        return any(done["response"]["status"] == "completed" for done in session.sent("response.done")[since:])
+
+    before = len(session.sent("response.done"))
     session.caller_said(question)
-    await session.until(lambda s: len(s.sent("response.done")) > done, seconds=END_S)
-    return session.sent("response.done")[-1]["response"]["status"] == "completed"
+    await session.until(lambda _: completed(before), seconds=END_S)
+    return True
 
 
 # --- what the caller heard
