@@ -22,7 +22,7 @@ _TO_A_PERSON: Final[tuple[Step, ...]] = (
 )
 _OUTAGE: Final[tuple[Step, ...]] = (
     Listen(),
-    Say("Hi, my internet connection has been down since this morning."),
+    Say("My internet has been down since this morning."),
     Listen(),
 )
 
@@ -82,14 +82,14 @@ def _was_interrupted(town: Town, call: CarriedCall) -> list[str]:
     return [*complaints, *_reached_with_context(town, call, topic="internet")]
 
 
-# Each sentence is one that the town's ears have understood in sixty of sixty tries: the voice says it a little
-# differently every time, and some wordings ("let me talk to a person") are misheard more often than not.
+# The voice says each sentence a little differently every time. These are understood word for word, or nearly so; others
+# are not: "let me talk to a person" becomes "that person" more often than not, and "speak to" loses its "to".
 SCENARIOS: Final[dict[str, Scenario]] = {
     "escalation": Scenario(
         "A caller explains a problem, is not helped enough, and asks for a person.",
         (
             *_OUTAGE,
-            Say("I would like to speak to a human agent please."),
+            Say("I would like to speak with a human agent please."),
             *_TO_A_PERSON,
         ),
         lambda town, call: _reached_with_context(town, call, topic="internet"),
@@ -98,14 +98,14 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         "A caller interrupts the assistant in the middle of a sentence.",
         (
             *_OUTAGE[:-1],
-            InterruptAfter(1_200, "Sorry, can I speak to a real person please?"),
+            InterruptAfter(1_200, "Sorry, can I speak with a real person please?"),
             *_TO_A_PERSON,
         ),
         _was_interrupted,
     ),
     "crm-down": Scenario(
         "HubSpot is down. The caller notices nothing, and the agent still knows why they call.",
-        (*_OUTAGE, Say("Can I speak to a real person please?"), *_TO_A_PERSON),
+        (*_OUTAGE, Say("I would like to speak with a real person please."), *_TO_A_PERSON),
         lambda town, call: _reached_with_context(town, call, topic="internet", ticket=False),
         happens=lambda crm: crm.down(),
     ),
