@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
@@ -13,6 +14,20 @@ def dynamo() -> Iterator[SimulatedDynamo]:
     """One DynamoDB for the whole run, with no tables: make one of your own name for each test."""
     with SimulatedDynamo() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def plain_tracebacks() -> Iterator[None]:
+    """Where nobody has configured the log, structlog by itself would paint each exception: for seconds, on the loop
+    that carries the calls."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

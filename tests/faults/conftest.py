@@ -1,13 +1,13 @@
 """Towns in which something fails. Whatever it is, nothing may be left behind when the callers have gone."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
-import structlog
 
 from voice_openai_connect.simulator import sound, witness
+from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 from voice_openai_connect.simulator.model import SimulatedModel
 from voice_openai_connect.simulator.model_mind import Reply
 from voice_openai_connect.simulator.model_senses import ScriptedSenses
@@ -21,22 +21,8 @@ def quickly(text: str, _: str = "") -> bytes:
     return sound.silence(20 * max(1, len(text) * MS_PER_LETTER // 20))
 
 
-@pytest.fixture(autouse=True)
-def plain_tracebacks() -> Iterator[None]:
-    """Nobody has configured the log here, and structlog by itself would paint each exception: for seconds, on the
-    loop that carries the calls."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-        ]
-    )
-    yield
-    structlog.reset_defaults()
-
-
 @pytest.fixture
-def quick_town() -> OpenTown:
+def quick_town(dynamo: SimulatedDynamo) -> OpenTown:
     """Opens a town: `quick_town([replies…], proxied={"model"}, …)`, the rest as in `Plan`.
 
     When the block is left, every call is ended, and the test fails if anything of them is still there.
@@ -49,7 +35,7 @@ def quick_town() -> OpenTown:
         model.senses.ms_per_letter = MS_PER_LETTER
         center = {"accept_ms": 100, **plan.pop("center", {})}
         proxied = frozenset(plan.pop("proxied", ()))
-        whole = Plan(center=center, proxied=proxied, **plan)
+        whole = Plan(dynamo=dynamo, center=center, proxied=proxied, **plan)
         async with open_town(model, whole, voices=Voices(quickly, quickly)) as town:
             yield town
             assert await witness.left_behind(town) == []

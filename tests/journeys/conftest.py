@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from voice_openai_connect.simulator import sound
+from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 from voice_openai_connect.simulator.model import SimulatedModel
 from voice_openai_connect.simulator.model_mind import Reply
 from voice_openai_connect.simulator.model_senses import ScriptedSenses
@@ -24,7 +25,7 @@ def quickly(text: str, _: str = "") -> bytes:
 
 
 @pytest.fixture
-def quick_town() -> OpenTown:
+def quick_town(dynamo: SimulatedDynamo) -> OpenTown:
     """Opens a town: `quick_town([replies…], settings={…}, center={…}, …)`, the rest as in `Plan`."""
 
     def opening(replies: Sequence[Reply | str] = (), **plan: Any) -> AbstractAsyncContextManager[Town]:
@@ -32,7 +33,7 @@ def quick_town() -> OpenTown:
         assert isinstance(model.senses, ScriptedSenses)
         model.senses.ms_per_letter = MS_PER_LETTER
         center = {"accept_ms": 100, **plan.pop("center", {})}
-        return open_town(model, Plan(center=center, **plan), voices=Voices(quickly, quickly))
+        return open_town(model, Plan(dynamo=dynamo, center=center, **plan), voices=Voices(quickly, quickly))
 
     return opening
 

@@ -198,13 +198,14 @@ async def test_a_model_without_g711_hears_and_is_heard_through_the_resampler(qui
     played = b"".join(piece.audio for piece in call.heard)[before * 8 :]
     assert len(answer) <= len(played) <= len(answer) + 8 * 25
     assert abs(pitch(sound.ulaw_decode(played[1_600:-1_600]), 8_000) - 1_000) < 5
-    asked = np.frombuffer(bytes(session.caller_audio), np.int16)
+    asked: sound.Samples = np.frombuffer(bytes(session.caller_audio), np.int16)
     loud = asked[np.abs(asked.astype(np.int32)) > 3_000]
     assert abs(pitch(asked[np.flatnonzero(np.abs(asked.astype(np.int32)) > 3_000)[0] :][:18_000], 24_000) - 440) < 5
     assert 0.9 < loud.size / (24_000 * 0.75) < 1.1  # a sine is above 3/8 of its peak three quarters of the time
 
 
-def pitch(samples: Any, rate: int) -> float:
+def pitch(samples: sound.Samples, rate: int) -> float:
     """The strongest frequency, in Hz."""
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    windowed = samples.astype(np.float64) * np.hanning(len(samples))
+    spectrum = np.abs(np.fft.rfft(windowed))
     return float(np.argmax(spectrum) * rate / len(samples))

@@ -85,7 +85,7 @@ class Routes:
     """
 
     def __init__(self, routes: Mapping[str, str] | None = None) -> None:
-        self._routes = {} if routes is None else routes
+        self._routes: Mapping[str, str] = {} if routes is None else routes
 
     def real(self, url: str) -> str:
         """The address to connect to. `wss` follows `https`, and becomes `ws` when the way is plain `http`."""

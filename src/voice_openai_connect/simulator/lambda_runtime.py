@@ -96,8 +96,12 @@ class LambdaRuntime:
             environment.end()
             await environment.until_gone()
 
-    async def __aenter__(self) -> Self:
+    async def warm_up(self) -> None:
+        """Start an environment now, so that the first event does not wait for one."""
         self._idle.append(await self._start())
+
+    async def __aenter__(self) -> Self:
+        await self.warm_up()
         return self
 
     async def __aexit__(

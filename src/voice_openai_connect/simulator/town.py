@@ -65,6 +65,8 @@ class Plan:
     habits: Habits | None = None
     center: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tools: tuple[OwnTool, ...] = ()
+    dynamo: SimulatedDynamo | None = None
+    """One that runs already and is left running; without it the town has its own."""
     own_process: bool = False
     on_log_line: Callable[[LogLine], None] = lambda _: None
     """Each line of the gateway's log; only in a process of its own."""
@@ -106,8 +108,9 @@ async def open_town(
     """Build the town around `model`, which is entered here; take it down again at the end."""
     timeline = timeline or Timeline()
     async with AsyncExitStack() as stack:
-        dynamo, crm = SimulatedDynamo(), SimulatedCrm()
-        await asyncio.gather(*(stack.enter_async_context(part) for part in (dynamo, crm, model)))
+        dynamo, crm = plan.dynamo or SimulatedDynamo(), SimulatedCrm()
+        own = (crm, model) if plan.dynamo else (dynamo, crm, model)
+        await asyncio.gather(*(stack.enter_async_context(part) for part in own))
         port = free_port()
         ends: dict[Road, str] = {
             "model": model.base_url,
@@ -124,9 +127,10 @@ async def open_town(
         }
         settings = _settings(plan, port, roads, dynamo=dynamo, crm=crm, model=model)
         runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE, endpoint_url=roads["lambda"])
+        stack.push_async_callback(runtime.close)
         gateway = GatewayProcess(settings, port, plan.on_log_line) if plan.own_process else None
         await asyncio.gather(
-            stack.enter_async_context(runtime),
+            runtime.warm_up() if plan.own_process else asyncio.sleep(0),
             _set_up_table(dynamo),
             _set_up_crm(crm),
             stack.enter_async_context(gateway or nullcontext()),
