@@ -1,5 +1,4 @@
 import asyncio
-import os
 import signal
 import socket
 
@@ -68,9 +67,9 @@ async def test_a_refusal_to_start_is_raised_in_its_own_words() -> None:
 
 async def test_nothing_of_this_process_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "from-the-outside")
-    assert os.environ["OPENAI_API_KEY"]
+    environment = {name: value for name, value in gateway().environment.items() if name != "OPENAI_API_KEY"}
     with pytest.raises(RuntimeError, match="OPENAI_API_KEY: is not set"):
-        async with gateway(OPENAI_API_KEY=""):
+        async with GatewayProcess(environment, free_port()):
             pass
 
 
