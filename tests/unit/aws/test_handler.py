@@ -220,7 +220,7 @@ def test_nothing_is_redeemed_for_a_contact_without_an_id(handler: Handler, table
         (["a", "list"], ""),
         ({"a": "map"}, ""),
         (b"bytes", ""),
-        ({"a", "set"}, ""),
+        pytest.param({"a", "set"}, "", id="a set"),
     ],
     ids=repr,
 )
