@@ -48,7 +48,8 @@ def usual_greeting(contact: Contact) -> str:
     if contact.attributes.get("handover") != "ok":
         return "Hello, this is Sam. What can I do for you?"
     intent = contact.attributes.get("intent", "").replace("_", " ")
-    return f"Hello, this is Sam. I see it is about {intent}." if intent else "Hello, this is Sam. I have your notes."
+    about = f"I see it is about {intent}." if intent not in {"", "general"} else "I have your notes."
+    return f"Hello, this is Sam. {about}"
 
 
 @dataclass

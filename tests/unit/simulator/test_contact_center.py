@@ -282,6 +282,7 @@ async def test_the_timeline_tells_what_became_of_the_contact() -> None:
         ({}, "What can I do for you?"),
         ({"handover": "missing", "intent": "billing"}, "What can I do for you?"),
         ({"handover": "ok", "intent": "lost_card"}, "it is about lost card"),
+        ({"handover": "ok", "intent": "general"}, "I have your notes."),
         ({"handover": "ok"}, "I have your notes."),
     ],
 )
