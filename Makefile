@@ -38,7 +38,7 @@ demo: .venv/.demo-ready ## play one whole call in the terminal (SCENARIO=barge-i
 	@$(RUN)voice-connect demo $(if $(SCENARIO),--scenario $(SCENARIO))
 
 # Calls take place in real time and mostly wait, so a few of them go on side by side.
-WORKERS ?= 3
+WORKERS ?= 5
 
 test: .venv/.dev-ready ## run every test (ARGS="tests/unit -k name" for some)
 	@$(RUN)python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)

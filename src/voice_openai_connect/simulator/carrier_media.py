@@ -74,6 +74,7 @@ class MediaStream:
         self._frames = 0
         self._sequence = 0
         self._behind = False
+        self._unsent_frames = 0
 
     @property
     def age_ms(self) -> int:
@@ -147,7 +148,8 @@ class MediaStream:
 
     def _post_media(self, said: bytes) -> None:
         """`chunk` counts also what is discarded: a gap tells the gateway that audio was lost."""
-        if self._outbox.qsize() >= BACKLOG_FRAMES:
+        # Voice only: after a `clear` hundreds of marks may go back at once, and none of them is late.
+        if self._unsent_frames >= BACKLOG_FRAMES:
             if not self._behind:
                 self.complain(31930, "the gateway reads too slowly; the caller's audio is discarded")
             self._behind = True
@@ -175,6 +177,7 @@ class MediaStream:
     # --- To the gateway
 
     def _post(self, event: str, body: dict[str, Any]) -> None:
+        self._unsent_frames += event == "media"
         self._outbox.put_nowait(self._numbered(event, body))
 
     def _numbered(self, event: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -185,6 +188,7 @@ class MediaStream:
         try:
             while (message := await self._outbox.get()) is not None:
                 await self._send(message)
+                self._unsent_frames -= message["event"] == "media"
         except ConnectionClosed:
             return
 
