@@ -68,6 +68,7 @@ class MediaStream:
     def __post_init__(self) -> None:
         self._outbox: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._late_marks: deque[tuple[int, str]] = deque()
+        self._marks_due: deque[int] = deque()
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._random = random.Random(self.habits.seed)
@@ -75,6 +76,8 @@ class MediaStream:
         self._sequence = 0
         self._behind = False
         self._unsent_frames = 0
+        self.mark_delays: list[int] = []
+        """How long each mark that has gone back was on its way to being sent, in ms."""
 
     @property
     def age_ms(self) -> int:
@@ -167,12 +170,14 @@ class MediaStream:
         for mark in marks:
             wait = self.habits.mark_delay_ms + self._random.randint(0, self.habits.mark_jitter_ms)
             self._late_marks.append((self.age_ms + wait, mark.name))
+            self._marks_due.append(self.age_ms)
         self._post_late_marks()
 
     def _post_late_marks(self) -> None:
         """The first one holds up the others, as on any one connection."""
         while self._late_marks and self._late_marks[0][0] <= self.age_ms and self.sending:
             self._post("mark", {"name": self._late_marks.popleft()[1]})
+            self.mark_delays.append(self.age_ms - self._marks_due.popleft())
 
     # --- To the gateway
 
