@@ -127,7 +127,9 @@ async def test_a_socket_without_signature_or_ticket_is_refused_before_it_is_open
     signed = {"x-twilio-signature": sign(good, {})}
     assert await refused(good, {})
     assert await refused(good, {"x-twilio-signature": sign(good, {}, "another token")})
-    for bad in ("x", ticket_for(expires_in_s=-1), ticket_for()[:-1] + "A"):
+    forged = ticket_for()
+    forged = forged[:-1] + ("B" if forged[-1] == "A" else "A")  # a seal may well end in an A of its own
+    for bad in ("x", ticket_for(expires_in_s=-1), forged):
         url = stream_url(town, bad)
         assert await refused(url, {"x-twilio-signature": sign(url, {})})
     assert await refused(stream_url(town, ticket_for(nonce=b"another nonce...")), signed)
