@@ -80,6 +80,8 @@ SUMMARY_CHARS: Final = 1_500
 """Connect allows 32 KiB for all attributes of a contact together; an agent reads far less than that."""
 REASON_CHARS: Final = 300
 """One or two sentences for the agent's screen; they go into the ticket as well."""
+NOTE_CHARS: Final = 2_000
+"""A message for a call back, and what led to it: a minute of reading on a ticket."""
 TOKEN_DIGITS: Final = 10
 """Ten billion tokens of which a handful are live: guessing one is hopeless. About two seconds of tones."""
 TOKEN_TTL_S: Final = 600

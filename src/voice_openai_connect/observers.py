@@ -6,8 +6,8 @@ from typing import Final
 
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.next_step import NextStep
 from voice_openai_connect.call.settings import CallIdentity
-from voice_openai_connect.call.transfer import NextStep
 from voice_openai_connect.logs import bind_call, get_logger
 from voice_openai_connect.metrics import CRM_NOT_ASKED, Metrics
 from voice_openai_connect.wire.twilio_webhooks import DialResult

@@ -13,11 +13,14 @@ from websockets.http11 import Request, Response
 
 from voice_openai_connect.build import Counter, Parts, open_gateway
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.commands import ModelCommand
-from voice_openai_connect.call.handover import HandoverRecord
+from voice_openai_connect.call.handover import HandoverRecord, Redemption
+from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep
+from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.settings import CallIdentity
-from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep
+from voice_openai_connect.call.ticket_note import TicketNote
 from voice_openai_connect.clients import dynamo_repository
 from voice_openai_connect.config import Settings, load_settings
 from voice_openai_connect.gateway.app import identity_of
@@ -141,11 +144,23 @@ class OwnStore:
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
         return
 
-    async def forget_call(self, call_sid: str) -> None:
+    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
         return
 
-    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
-        return HangUp(), None
+    async def note_asked(self, call_sid: str) -> None:
+        return
+
+    async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
+        return True
+
+    async def redemption(self, token: str) -> Redemption | None:
+        return None
+
+    async def revoke(self, token: str) -> bool:
+        return False
+
+    async def recall_call(self, call_sid: str) -> CallItem:
+        return CallItem(HangUp())
 
 
 class OwnCrm:
@@ -156,6 +171,9 @@ class OwnCrm:
 
     async def open_ticket(self, record: HandoverRecord) -> tuple[str, str]:
         return "2", ""
+
+    async def note(self, note: TicketNote) -> None:
+        return
 
 
 class OwnModel:

@@ -8,8 +8,8 @@ import structlog
 
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.next_step import HangUp
 from voice_openai_connect.call.settings import CallIdentity
-from voice_openai_connect.call.transfer import HangUp
 from voice_openai_connect.gateway.app import FrontObserver
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.integrations.dynamo_repository import StoreError

@@ -23,6 +23,8 @@ class Checkpoint:
     """How many times the call will have been taken up again, counting the stream that is made from this."""
     person_needed: bool = False
     """Somebody had decided that a person must take over: there is no way back to talking."""
+    nobody_came: str = ""
+    """A `DialOutcome` once the dials have failed and the caller is back with the assistant; else empty."""
 
     @property
     def resumable(self) -> bool:

@@ -11,7 +11,8 @@ from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.events import Purpose
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.handover import HandoverRecord
-from voice_openai_connect.call.transfer import NextStep
+from voice_openai_connect.call.next_step import NextStep
+from voice_openai_connect.call.outcome import Outcome
 
 
 @dataclass(slots=True)
@@ -185,8 +186,10 @@ class SaveCheckpoint(Command):
 
 
 @dataclass(slots=True)
-class ForgetCheckpoint(Command):
-    """The call is over: nothing of it is to be kept."""
+class NoteOutcome(Command):
+    """The call is over, and so it ended: no word of it is to be kept any longer. Has no answer."""
+
+    outcome: Outcome
 
 
 @dataclass(slots=True)

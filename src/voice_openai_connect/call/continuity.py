@@ -1,8 +1,9 @@
 """Keeping a call ready to be taken up elsewhere: when a checkpoint is due, and when the call can move."""
 
 from voice_openai_connect.call.checkpoint import Checkpoint
-from voice_openai_connect.call.commands import Command, ForgetCheckpoint, SaveCheckpoint
+from voice_openai_connect.call.commands import Command, NoteOutcome, SaveCheckpoint
 from voice_openai_connect.call.conversation import Conversation
+from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.call.speech import Speech
 
 
@@ -35,6 +36,6 @@ class Continuity:
         self._last = checkpoint
         return [SaveCheckpoint(checkpoint)]
 
-    def forget(self) -> list[Command]:
+    def close(self, outcome: Outcome) -> list[Command]:
         """The call is over."""
-        return [ForgetCheckpoint()] if self._last else []
+        return [NoteOutcome(outcome)]

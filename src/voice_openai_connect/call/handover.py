@@ -28,6 +28,17 @@ class HandoverRecord:
     hubspot_ticket_url: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """What became of a record that was stored under a token. Times are seconds since the epoch."""
+
+    record: HandoverRecord
+    redeemed_by: str
+    """The contact that redeemed it; empty while nobody has."""
+    redeemed_at: int | None
+    created_at: int
+
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
 _REFERENCE: Final = re.compile(r"\$\.+")
 _MARKUP: Final = str.maketrans({"<": "(", ">": ")"})

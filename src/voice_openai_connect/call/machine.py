@@ -44,13 +44,14 @@ from voice_openai_connect.call.format_check import CERTAIN_BYTES
 from voice_openai_connect.call.handing_over import TIMERS as HANDOVER_TIMERS
 from voice_openai_connect.call.handing_over import HandingOver
 from voice_openai_connect.call.instructions import INTERRUPTED, word_for_word
+from voice_openai_connect.call.next_step import DialPerson, HangUp
+from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.call.patience import QUIET_TIMER, STALLED_TIMER, Patience
 from voice_openai_connect.call.phases import CONVERSATION, LEGAL, RECORD_ANSWERS, WAITING_FOR_US, Phase
 from voice_openai_connect.call.sentence import CANCELLED_TIMER, TransferSentence
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.speech import Speech
 from voice_openai_connect.call.tools import END_CALL, TRANSFER, TransferWish, arguments_of, transfer_wish
-from voice_openai_connect.call.transfer import DialPerson, HangUp
 from voice_openai_connect.call.waiting_audio import WaitingAudio
 
 _READY: Final = "model_ready"
@@ -145,7 +146,7 @@ class Call:
     def _line_ended(self, event: ev.Event, _: int) -> list[Command]:
         left = isinstance(event, ev.StreamStopped)
         self.phase = Phase.ENDED
-        kept = self._continuity.forget() if left else []  # a broken line may be taken up again
+        kept = self._continuity.close(Outcome.CALLER_LEFT) if left else []  # a broken line may be taken up again
         return [Tell(Fact.CALL_ENDED, "caller_left" if left else "line_lost"), *kept, DisconnectModel()]
 
     @_dispatch.on(ev.KeyPressed)

@@ -3,66 +3,26 @@
 These are decisions about the conversation, so they live here; `wire.twilio_webhooks` writes them as TwiML.
 """
 
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.call_item import CallItem
+from voice_openai_connect.call.next_step import FAIL_OPEN, DialPerson, HangUp, NextStep, PromiseCallBack, ResumeStream
 
 DialStatus = Literal["completed", "answered", "busy", "no-answer", "failed", "canceled"]
 DIAL_STATUSES: Final[frozenset[str]] = frozenset({"completed", "answered", "busy", "no-answer", "failed", "canceled"})
 
 
-@dataclass(frozen=True, slots=True)
-class NextStep:
-    """What the caller's line does next."""
-
-
-@dataclass(frozen=True, slots=True)
-class DialPerson(NextStep):
-    """Dial the contact centre; with a token its digits are sent once it answers.
-
-    `announce` is true when the transfer sentence still has to be said (the model could not say it);
-    `apologise` when this is a second try.
-    """
-
-    token: str = ""
-    attempt: int = 1
-    announce: bool = False
-    apologise: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HangUp(NextStep):
-    """End the call. `farewell` is true when the goodbye still has to be said (the model could not say it)."""
-
-    farewell: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PromiseCallBack(NextStep):
-    """Say that nobody could be reached and that a person will call back, then end the call."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResumeStream(NextStep):
-    """Open a new stream and go on with the conversation from its checkpoint."""
-
-
-FAIL_OPEN: Final = DialPerson(announce=True)
-"""When nothing else is known about a caller: a person is always right."""
-
-
-def after_stream(step: NextStep | None, checkpoint: Checkpoint | None = None, *, caller_left: bool) -> NextStep:
+def after_stream(item: CallItem, *, caller_left: bool) -> NextStep:
     """Decide what follows a stream that has ended.
 
     What the call had decided; else, if it broke off, the conversation from its checkpoint; else a person.
     """
     if caller_left:
         return HangUp()
-    if step is None and checkpoint is not None and checkpoint.resumable:
+    if item.step is None and item.checkpoint is not None and item.checkpoint.resumable:
         return ResumeStream()
-    return step or FAIL_OPEN
+    return item.step or FAIL_OPEN
 
 
 def after_dial(status: str, *, attempt: int, duration_s: int | None, bridged: bool | None) -> NextStep:

@@ -13,10 +13,12 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.machine import Call
+from voice_openai_connect.call.next_step import FAIL_OPEN, NextStep, ResumeStream
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
-from voice_openai_connect.call.transfer import FAIL_OPEN, NextStep, ResumeStream, after_dial, after_stream
+from voice_openai_connect.call.transfer import after_dial, after_stream
 from voice_openai_connect.gateway.media_socket import StarletteMediaSocket
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.gateway.session_manager import SessionManager
@@ -185,8 +187,8 @@ class Gateway:
         """A stream has ended, on purpose or not."""
         self.sessions.asked(request.call_sid)
         left = request.status == "completed"
-        decided, checkpoint = (None, None) if left else await self.sessions.recall(request.call_sid)
-        step = after_stream(decided, checkpoint, caller_left=left)
+        item = CallItem() if left else await self.sessions.recall(request.call_sid)
+        step = after_stream(item, caller_left=left)
         if isinstance(step, ResumeStream):
             if self.sessions.admits:
                 return self._connect(request, resume="yes")
@@ -264,7 +266,7 @@ class Gateway:
         identity = identity_of(start.call_sid, caller, called)
         resumed = None
         if "resume" in start.parameters:
-            _, resumed = await self.sessions.recall(start.call_sid)
+            resumed = (await self.sessions.recall(start.call_sid)).checkpoint
         call = self._make_call(identity, self._desk.call_settings(called), resumed)
         handler = StreamHandler(call, self._desk.outside(identity), self._desk.observer(identity))
         self.sessions.started(start.call_sid, handler)

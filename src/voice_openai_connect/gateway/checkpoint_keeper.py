@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.gateway.ports import HandoverStore
 
 
@@ -22,9 +23,9 @@ class CheckpointKeeper:
         """Write this, after what is being written now."""
         self._enqueue(lambda: self._store.save_checkpoint(self._call_sid, checkpoint))
 
-    def forget(self) -> None:
-        """Remove what was written."""
-        self._enqueue(lambda: self._store.forget_call(self._call_sid))
+    def close(self, outcome: Outcome) -> None:
+        """Keep how the call ended, instead of anything that was said in it."""
+        self._enqueue(lambda: self._store.close_call(self._call_sid, outcome))
 
     async def settled(self) -> None:
         """Return when nothing more is on its way; each write is bounded."""

@@ -4,11 +4,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.commands import ModelCommand, Tell
 from voice_openai_connect.call.events import Event
-from voice_openai_connect.call.handover import HandoverRecord
-from voice_openai_connect.call.transfer import NextStep
+from voice_openai_connect.call.handover import HandoverRecord, Redemption
+from voice_openai_connect.call.next_step import NextStep
+from voice_openai_connect.call.outcome import DialOutcome, Outcome
+from voice_openai_connect.call.ticket_note import TicketNote
 
 Post = Callable[[Event], None]
 """Hands an event to the call. Never blocks, never raises."""
@@ -44,19 +47,38 @@ class HandoverStore(Protocol):
         ...
 
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
-        """Keep what Twilio is to be told next about this call, so that any instance can answer."""
+        """Keep what Twilio is to be told next about this call, so that any instance can answer. Keeps all the rest."""
         ...
 
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
-        """Keep where the conversation is, instead of an earlier checkpoint or step, for some minutes."""
+        """Keep where the conversation is, for some minutes. It is newer than any step: the step is removed."""
         ...
 
-    async def forget_call(self, call_sid: str) -> None:
-        """Keep nothing more about this call."""
+    async def recall_call(self, call_sid: str) -> CallItem:
+        """Everything that is kept about a call; an empty item if it is unknown or its time is over."""
         ...
 
-    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
-        """What was kept last: a step, or a checkpoint, or neither."""
+    async def note_asked(self, call_sid: str) -> None:
+        """Keep that Twilio asked just now what is next for this call. Keeps all the rest."""
+        ...
+
+    async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
+        """Keep how a dial ended. True only the first time for this attempt, on whichever instance."""
+        ...
+
+    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
+        """The call is over: keep how, and no word of the conversation. The step, the dials and `asked_at` stay.
+
+        The latest outcome counts, and whatever is kept afterwards does not shorten the time that it is kept for.
+        """
+        ...
+
+    async def redemption(self, token: str) -> Redemption | None:
+        """What became of a stored record; None when it is gone."""
+        ...
+
+    async def revoke(self, token: str) -> bool:
+        """Make a token worthless. False if it has been redeemed already or is gone."""
         ...
 
 
@@ -85,7 +107,7 @@ class CallObserver(Protocol):
 
 
 class Crm(Protocol):
-    """The customer records. Both methods may be repeated: a repeat finds what the first one made."""
+    """The customer records. Every method may be repeated: a repeat finds what the first one made."""
 
     async def find_contact(self, caller_phone: str) -> str:
         """The contact's id; made if the number is new. Raises when the CRM cannot say."""
@@ -93,6 +115,25 @@ class Crm(Protocol):
 
     async def open_ticket(self, record: HandoverRecord) -> tuple[str, str]:
         """`(ticket_id, ticket_url)` of this conversation's ticket; made if there is none. Raises when it cannot."""
+        ...
+
+    async def note(self, note: TicketNote) -> None:
+        """Add the text to the conversation's ticket, once; a small ticket is made if there is none.
+
+        An urgent note raises the ticket's priority to high. Raises when it cannot.
+        """
+        ...
+
+
+class Outbox(Protocol):
+    """What the CRM must get, however long it is out of reach: kept durably, delivered soon or later, exactly once."""
+
+    async def keep_ticket(self, record: HandoverRecord) -> None:
+        """This conversation is to have a ticket. Raises when it could not be kept."""
+        ...
+
+    async def keep_note(self, note: TicketNote) -> None:
+        """This note is to be on the conversation's ticket. Raises when it could not be kept."""
         ...
 
 

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
-from voice_openai_connect.call.checkpoint import Checkpoint
-from voice_openai_connect.call.transfer import NextStep
+from voice_openai_connect.call.call_item import CallItem
+from voice_openai_connect.call.next_step import NextStep
 from voice_openai_connect.gateway.ports import HandoverStore
 from voice_openai_connect.gateway.stream_handler import StreamHandler
 
@@ -87,11 +87,11 @@ class SessionManager:
             self.asked(self._steps.popitem(last=False)[0])
         await self._with_store(self._store.remember_step(call_sid, step), "remember step")
 
-    async def recall(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
-        """What was decided for this call, or where its conversation was; neither if nobody knows."""
+    async def recall(self, call_sid: str) -> CallItem:
+        """What is known about this call; an empty item if nobody knows anything."""
         if step := self._steps.get(call_sid):
-            return step, None
-        return await self._with_store(self._store.recall_call(call_sid), "recall call") or (None, None)
+            return CallItem(step=step)
+        return await self._with_store(self._store.recall_call(call_sid), "recall call") or CallItem()
 
     def _expect_question(self, call_sid: str) -> None:
         """Twilio will ask what is next, unless another instance is asked, or the caller has left."""

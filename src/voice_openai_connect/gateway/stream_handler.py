@@ -11,8 +11,8 @@ from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.machine import Call
+from voice_openai_connect.call.next_step import FAIL_OPEN, NextStep
 from voice_openai_connect.call.phases import Phase
-from voice_openai_connect.call.transfer import FAIL_OPEN, NextStep
 from voice_openai_connect.gateway.checkpoint_keeper import CheckpointKeeper
 from voice_openai_connect.gateway.media_socket import MediaSocket
 from voice_openai_connect.gateway.ports import CallObserver, Crm, HandoverStore, ModelLeg, Tool, ToolContext
@@ -206,8 +206,8 @@ class StreamHandler:
     def _save_checkpoint(self, command: do.SaveCheckpoint) -> None:
         self._keeper.keep(command.checkpoint)
 
-    def _forget_checkpoint(self, _: do.ForgetCheckpoint) -> None:
-        self._keeper.forget()
+    def _note_outcome(self, command: do.NoteOutcome) -> None:
+        self._keeper.close(command.outcome)
 
     def _move(self, command: do.MoveStream) -> None:
         self._keeper.keep(command.checkpoint)
@@ -354,7 +354,7 @@ class StreamHandler:
             _to_model,
         ),
         do.SaveCheckpoint: _save_checkpoint,
-        do.ForgetCheckpoint: _forget_checkpoint,
+        do.NoteOutcome: _note_outcome,
         do.MoveStream: _move,
         do.RunTool: _run_tool,
         do.FindContact: _find_contact,

@@ -27,9 +27,11 @@ from botocore.exceptions import (
 )
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.handover import HandoverRecord
-from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.findings import Finding
 from voice_openai_connect.integrations import dynamo_setup
 from voice_openai_connect.integrations.dynamo_setup import EXPIRY, KEY
@@ -201,12 +203,12 @@ class DynamoRepository:
         text = msgspec.json.encode(checkpoint).decode()
         await self._keep(call_sid, "checkpoint", text, limits.CHECKPOINT_TTL_S)
 
-    async def forget_call(self, call_sid: str) -> None:
+    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
         """Remove what is kept about a call. Raises `StoreError`."""
         async with _within_budget():
             await self._dynamodb.delete_item(TableName=self._table, Key={KEY: {"S": _call_key(call_sid)}})
 
-    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
+    async def recall_call(self, call_sid: str) -> CallItem:
         """What was kept last, by whichever instance: a step, or a checkpoint, or neither. Raises `StoreError`."""
         async with _within_budget():
             found = await self._dynamodb.get_item(
@@ -215,9 +217,9 @@ class DynamoRepository:
         item = found.get("Item", {})
         # DynamoDB may keep an expired item for days, so its time is looked at here.
         if int(item.get(EXPIRY, {}).get("N", "0")) <= self._clock():
-            return None, None
+            return CallItem()
         step = _read_step(item.get("next_step", {}).get("S", ""))
-        return step, _read_checkpoint(item.get("checkpoint", {}).get("S", ""))
+        return CallItem(step, _read_checkpoint(item.get("checkpoint", {}).get("S", "")))
 
     async def _keep(self, call_sid: str, name: str, text: str, ttl_s: int) -> None:
         async with _within_budget():

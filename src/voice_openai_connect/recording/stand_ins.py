@@ -21,9 +21,9 @@ from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.checkpoint import Checkpoint, Turn
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.handover import HandoverRecord, plain_text
+from voice_openai_connect.call.next_step import DialPerson
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.tools import END_CALL, TRANSFER, arguments_of, transfer_wish
-from voice_openai_connect.call.transfer import DialPerson
 
 SOMETHING: Final = "x"
 """Stands for any text that is not empty."""

@@ -27,9 +27,9 @@ from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.machine import Call
+from voice_openai_connect.call.next_step import DialPerson, HangUp
 from voice_openai_connect.call.phases import Phase
 from voice_openai_connect.call.settings import CallIdentity, CallSettings, Intent
-from voice_openai_connect.call.transfer import DialPerson, HangUp
 from voice_openai_connect.simulator.simulation_world import (
     HOLD_BYTE,
     OWN_TOOL,

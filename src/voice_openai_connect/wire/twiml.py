@@ -8,7 +8,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
 
 E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 DIGITS_LEAD: Final = "wwww"

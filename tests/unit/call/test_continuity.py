@@ -11,6 +11,7 @@ from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.checkpoint import Checkpoint, Turn
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.machine import Call
+from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.call.phases import Phase
 
 Line = Any
@@ -57,13 +58,14 @@ def test_nothing_is_kept_of_a_call_where_that_is_switched_off(make_line: Callabl
     line.say("a")
     line.post(ev.StreamStopped())
 
-    assert line.sent(do.SaveCheckpoint) == line.sent(do.ForgetCheckpoint) == []
+    assert line.sent(do.SaveCheckpoint) == []
 
 
 def test_nothing_is_kept_of_a_caller_who_has_left(talking: Line) -> None:
     talking.caller_says("My order never came")
 
-    assert talking.sent(do.ForgetCheckpoint, talking.post(ev.StreamStopped())) == [do.ForgetCheckpoint()]
+    left = talking.sent(do.NoteOutcome, talking.post(ev.StreamStopped()))
+    assert left == [do.NoteOutcome(Outcome.CALLER_LEFT)]
 
 
 def test_once_a_person_is_needed_nobody_may_go_back_to_talking(talking: Line) -> None:

@@ -6,7 +6,7 @@ from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.facts import Fact
-from voice_openai_connect.call.transfer import DialPerson
+from voice_openai_connect.call.next_step import DialPerson
 
 Line = Any
 SUMMARY = "intent: billing\nThe caller was charged twice and wants the money back."

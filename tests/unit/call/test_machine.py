@@ -9,8 +9,8 @@ from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.next_step import DialPerson, HangUp
 from voice_openai_connect.call.phases import Phase
-from voice_openai_connect.call.transfer import DialPerson, HangUp
 
 Line = Any
 

@@ -2,17 +2,10 @@
 
 import pytest
 
+from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
-from voice_openai_connect.call.transfer import (
-    DIAL_STATUSES,
-    FAIL_OPEN,
-    DialPerson,
-    HangUp,
-    PromiseCallBack,
-    ResumeStream,
-    after_dial,
-    after_stream,
-)
+from voice_openai_connect.call.next_step import FAIL_OPEN, DialPerson, HangUp, PromiseCallBack, ResumeStream
+from voice_openai_connect.call.transfer import DIAL_STATUSES, after_dial, after_stream
 
 FAILED = sorted(DIAL_STATUSES - {"completed", "answered"})
 
@@ -43,21 +36,21 @@ def test_a_completed_dial_without_a_duration_is_believed() -> None:
 
 
 def test_a_stream_that_ended_for_no_known_reason_leads_to_a_person() -> None:
-    assert after_stream(None, caller_left=False) == FAIL_OPEN == DialPerson(announce=True)
+    assert after_stream(CallItem(), caller_left=False) == FAIL_OPEN == DialPerson(announce=True)
 
 
 def test_a_stream_that_broke_goes_on_from_its_checkpoint() -> None:
-    assert after_stream(None, Checkpoint(), caller_left=False) == ResumeStream()
+    assert after_stream(CallItem(checkpoint=Checkpoint()), caller_left=False) == ResumeStream()
 
 
 def test_what_the_call_had_decided_comes_before_any_checkpoint() -> None:
-    assert after_stream(HangUp(), Checkpoint(), caller_left=False) == HangUp()
+    assert after_stream(CallItem(HangUp(), Checkpoint()), caller_left=False) == HangUp()
 
 
 @pytest.mark.parametrize("checkpoint", [Checkpoint(person_needed=True), Checkpoint(resumes=99)])
 def test_a_checkpoint_that_may_not_be_used_leads_to_a_person(checkpoint: Checkpoint) -> None:
-    assert after_stream(None, checkpoint, caller_left=False) == FAIL_OPEN
+    assert after_stream(CallItem(checkpoint=checkpoint), caller_left=False) == FAIL_OPEN
 
 
 def test_a_caller_who_left_is_not_called_back_by_mistake() -> None:
-    assert after_stream(DialPerson(token="0123456789"), caller_left=True) == HangUp()
+    assert after_stream(CallItem(DialPerson(token="0123456789")), caller_left=True) == HangUp()

@@ -10,12 +10,15 @@ import pytest
 
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
-from voice_openai_connect.call.handover import HandoverRecord
+from voice_openai_connect.call.handover import HandoverRecord, Redemption
 from voice_openai_connect.call.machine import Call
+from voice_openai_connect.call.next_step import NextStep
+from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.phases import Phase
 from voice_openai_connect.call.settings import CallIdentity, CallSettings, Intent
-from voice_openai_connect.call.transfer import NextStep
+from voice_openai_connect.call.ticket_note import TicketNote
 from voice_openai_connect.gateway.ports import Post, ToolContext
 from voice_openai_connect.gateway.stream_handler import Outside, StreamHandler
 from voice_openai_connect.wire.twilio_media import MediaReader
@@ -110,11 +113,14 @@ class Leg:
 
 @dataclass
 class Service:
-    """Store and CRM in one. `does` is what happens when it is asked: answer, raise, or hang."""
+    """Store, CRM and outbox in one. `does` is what happens when it is asked: answer, raise, or hang."""
 
     does: Callable[[], Awaitable[None]]
     attached: list[str] = field(default_factory=list[str])
     checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    revoked: list[str] = field(default_factory=list[str])
+    notes: list[TicketNote] = field(default_factory=list[TicketNote])
 
     async def save(self, record: HandoverRecord) -> str:
         await self.does()
@@ -132,12 +138,27 @@ class Service:
         await self.does()
         self.checkpoints.append(checkpoint)
 
-    async def forget_call(self, call_sid: str) -> None:
+    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
         await self.does()
         self.checkpoints.clear()
+        self.outcomes.append(outcome)
 
-    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
+    async def recall_call(self, call_sid: str) -> CallItem:
         raise AssertionError("calls are recalled through the session manager")
+
+    async def note_asked(self, call_sid: str) -> None:
+        raise AssertionError("the session manager keeps that")
+
+    async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
+        raise AssertionError("the aftercare keeps that")
+
+    async def redemption(self, token: str) -> Redemption | None:
+        raise AssertionError("the aftercare asks for that")
+
+    async def revoke(self, token: str) -> bool:
+        await self.does()
+        self.revoked.append(token)
+        return True
 
     async def find_contact(self, caller_phone: str) -> str:
         await self.does()
@@ -146,6 +167,16 @@ class Service:
     async def open_ticket(self, record: HandoverRecord) -> tuple[str, str]:
         await self.does()
         return "201", "https://crm.example.com/201"
+
+    async def note(self, note: TicketNote) -> None:
+        raise AssertionError("notes go through the outbox")
+
+    async def keep_ticket(self, record: HandoverRecord) -> None:
+        raise AssertionError("a live call opens its ticket itself")
+
+    async def keep_note(self, note: TicketNote) -> None:
+        await self.does()
+        self.notes.append(note)
 
     async def tool(self, arguments: Mapping[str, Any], context: ToolContext) -> str:
         await self.does()

@@ -10,10 +10,12 @@ import httpx2
 import pytest
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
-from voice_openai_connect.call.handover import HandoverRecord
+from voice_openai_connect.call.handover import HandoverRecord, Redemption
+from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
-from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.gateway.app import Front, Gateway, build_app, identity_of
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.gateway.session_manager import SessionManager
@@ -100,13 +102,25 @@ class Store:
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
         self.checkpoints[call_sid] = checkpoint
 
-    async def forget_call(self, call_sid: str) -> None:
+    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
         self.checkpoints.pop(call_sid, None)
 
-    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
+    async def note_asked(self, call_sid: str) -> None:
+        raise AssertionError
+
+    async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
+        raise AssertionError
+
+    async def redemption(self, token: str) -> Redemption | None:
+        raise AssertionError
+
+    async def revoke(self, token: str) -> bool:
+        raise AssertionError
+
+    async def recall_call(self, call_sid: str) -> CallItem:
         if self.trouble is not None:
             await self.trouble()
-        return self.steps.get(call_sid), self.checkpoints.get(call_sid)
+        return CallItem(self.steps.get(call_sid), self.checkpoints.get(call_sid))
 
 
 @dataclass

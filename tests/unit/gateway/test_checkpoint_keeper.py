@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.gateway.checkpoint_keeper import CheckpointKeeper
 
 
@@ -21,9 +22,9 @@ class Table:
             raise OSError
         self.written.append(checkpoint.resumes)
 
-    async def forget_call(self, _: str) -> None:
+    async def close_call(self, _: str, outcome: Outcome) -> None:
         await self.open.wait()
-        self.written.append("forgotten")
+        self.written.append(outcome)
 
 
 def keeper(table: Any, failures: list[str]) -> CheckpointKeeper:
@@ -42,17 +43,17 @@ async def test_of_several_that_wait_only_the_last_is_written_and_never_before_an
     assert table.written == [0, 4]
 
 
-async def test_what_is_forgotten_is_not_written_again_by_an_earlier_checkpoint() -> None:
+async def test_an_outcome_is_never_followed_by_an_earlier_checkpoint() -> None:
     table = Table()
     keeping = keeper(table, [])
     keeping.keep(Checkpoint())
     await asyncio.sleep(0)
     keeping.keep(Checkpoint(resumes=2))
-    keeping.forget()
+    keeping.close(Outcome.CONTAINED)
     table.open.set()
     await asyncio.wait_for(keeping.settled(), 5)
 
-    assert table.written == [1, "forgotten"]
+    assert table.written == [1, Outcome.CONTAINED]
 
 
 async def test_a_write_that_fails_is_told_and_the_next_one_is_made() -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
-from voice_openai_connect.call.handover import HandoverRecord
-from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep
+from voice_openai_connect.call.handover import HandoverRecord, Redemption
+from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep
+from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import StreamHandler
 
@@ -51,12 +53,24 @@ class Store:
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
         self.checkpoints[call_sid] = checkpoint
 
-    async def forget_call(self, call_sid: str) -> None:
+    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
         self.checkpoints.pop(call_sid, None)
 
-    async def recall_call(self, call_sid: str) -> tuple[NextStep | None, Checkpoint | None]:
+    async def note_asked(self, call_sid: str) -> None:
+        raise AssertionError
+
+    async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
+        raise AssertionError
+
+    async def redemption(self, token: str) -> Redemption | None:
+        raise AssertionError
+
+    async def revoke(self, token: str) -> bool:
+        raise AssertionError
+
+    async def recall_call(self, call_sid: str) -> CallItem:
         await self.does()
-        return self.steps.get(call_sid), self.checkpoints.get(call_sid)
+        return CallItem(self.steps.get(call_sid), self.checkpoints.get(call_sid))
 
 
 class OnTheLine:
@@ -138,8 +152,8 @@ async def test_what_one_instance_decided_another_one_knows() -> None:
     store = Store()
     await Office(store).remember_step("CA1", STEP)
 
-    assert await Office(store).recall("CA1") == (STEP, None)
-    assert await Office(store).recall("CA2") == (None, None)
+    assert await Office(store).recall("CA1") == CallItem(STEP)
+    assert await Office(store).recall("CA2") == CallItem()
 
 
 @pytest.mark.parametrize("does", [fails, hangs])
@@ -150,8 +164,8 @@ async def test_a_step_is_known_here_even_if_the_store_fails_or_hangs(
     office = Office(Store(does))
     await asyncio.wait_for(office.remember_step("CA1", STEP), DEADLINE_S)
 
-    assert await office.recall("CA1") == (STEP, None)
-    assert await asyncio.wait_for(office.recall("CA2"), DEADLINE_S) == (None, None)
+    assert await office.recall("CA1") == CallItem(STEP)
+    assert await asyncio.wait_for(office.recall("CA2"), DEADLINE_S) == CallItem()
     assert office.failures == ["remember step", "recall call"]
 
 
@@ -160,7 +174,7 @@ async def test_a_later_step_of_a_call_takes_the_place_of_the_earlier_one() -> No
     await office.remember_step("CA1", STEP)
     await office.remember_step("CA1", HangUp())
 
-    assert await office.recall("CA1") == (HangUp(), None)
+    assert await office.recall("CA1") == CallItem(HangUp())
 
 
 async def test_only_so_many_steps_are_kept_and_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:

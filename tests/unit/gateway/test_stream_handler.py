@@ -13,8 +13,8 @@ from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.handover import HandoverRecord
+from voice_openai_connect.call.next_step import FAIL_OPEN, DialPerson, HangUp
 from voice_openai_connect.call.phases import Phase
-from voice_openai_connect.call.transfer import FAIL_OPEN, DialPerson, HangUp
 from voice_openai_connect.gateway.ports import Post
 from voice_openai_connect.gateway.stream_handler import StreamHandler
 from voice_openai_connect.wire.twilio_media import MediaReader

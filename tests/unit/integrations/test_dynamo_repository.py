@@ -10,9 +10,11 @@ import pytest
 from aiobotocore.session import get_session
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint, Turn
 from voice_openai_connect.call.handover import HandoverRecord
-from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository, StoreError
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 from voice_openai_connect.simulator.scripted_http import HANGS, Answer, ScriptedHttp
@@ -300,17 +302,17 @@ async def test_another_instance_recalls_the_step_of_a_call(
 ) -> None:
     await repository.remember_step("CA1", step)
     async with table.repository() as other:
-        assert await other.recall_call("CA1") == (step, None)
+        assert await other.recall_call("CA1") == CallItem(step)
 
 
 async def test_a_later_step_replaces_an_earlier_one(repository: DynamoRepository) -> None:
     await repository.remember_step("CA1", DialPerson(token="0123456789"))
     await repository.remember_step("CA1", HangUp())
-    assert await repository.recall_call("CA1") == (HangUp(), None)
+    assert await repository.recall_call("CA1") == CallItem(HangUp())
 
 
 async def test_a_call_nobody_remembers_has_no_step(repository: DynamoRepository) -> None:
-    assert await repository.recall_call("CA1") == (None, None)
+    assert await repository.recall_call("CA1") == CallItem()
 
 
 async def test_an_expired_step_is_not_recalled_although_the_table_still_has_it(
@@ -318,7 +320,7 @@ async def test_an_expired_step_is_not_recalled_although_the_table_still_has_it(
 ) -> None:
     await repository.remember_step("CA1", HangUp())
     table.now += limits.CALL_ITEM_TTL_S
-    assert await repository.recall_call("CA1") == (None, None)
+    assert await repository.recall_call("CA1") == CallItem()
     assert await table.item("call#CA1")
 
 
@@ -328,7 +330,7 @@ async def test_a_step_that_another_version_wrote_is_no_step(
 ) -> None:
     item = {"token": {"S": "call#CA1"}, "next_step": {"S": written}, "expires_at": {"N": "1900000000"}}
     await table.client.put_item(TableName=table.name, Item=item)
-    assert await repository.recall_call("CA1") == (None, None)
+    assert await repository.recall_call("CA1") == CallItem()
 
 
 # --- Checkpoints
@@ -340,7 +342,7 @@ async def test_another_instance_recalls_where_a_conversation_was(table: Table, r
     await repository.save_checkpoint("CA1", Checkpoint())
     await repository.save_checkpoint("CA1", CHECKPOINT)
     async with table.repository() as other:
-        assert await other.recall_call("CA1") == (None, CHECKPOINT)
+        assert await other.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
 
 
 async def test_a_step_takes_the_place_of_a_checkpoint_and_leaves_no_words_behind(
@@ -349,14 +351,14 @@ async def test_a_step_takes_the_place_of_a_checkpoint_and_leaves_no_words_behind
     await repository.save_checkpoint("CA1", CHECKPOINT)
     await repository.remember_step("CA1", HangUp())
 
-    assert await repository.recall_call("CA1") == (HangUp(), None)
+    assert await repository.recall_call("CA1") == CallItem(HangUp())
     assert "blue" not in str(await table.item("call#CA1"))
 
 
 async def test_a_forgotten_call_leaves_nothing_behind(table: Table, repository: DynamoRepository) -> None:
     await repository.save_checkpoint("CA1", CHECKPOINT)
-    await repository.forget_call("CA1")
-    await repository.forget_call("CA1")
+    await repository.close_call("CA1", Outcome.CONTAINED)
+    await repository.close_call("CA1", Outcome.CONTAINED)
 
     assert not await table.item("call#CA1")
 
@@ -365,7 +367,7 @@ async def test_a_checkpoint_that_is_too_old_is_not_gone_on_from(table: Table, re
     await repository.save_checkpoint("CA1", CHECKPOINT)
     table.now += limits.CHECKPOINT_TTL_S
 
-    assert await repository.recall_call("CA1") == (None, None)
+    assert await repository.recall_call("CA1") == CallItem()
 
 
 @pytest.mark.parametrize("written", ["", "[]", "{", '{"turns": 7}', '{"turns": [["caller"]]}'])
@@ -375,7 +377,7 @@ async def test_a_checkpoint_that_another_version_wrote_is_no_checkpoint(
     item = {"token": {"S": "call#CA1"}, "checkpoint": {"S": written}, "expires_at": {"N": "1900000000"}}
     await table.client.put_item(TableName=table.name, Item=item)
 
-    assert await repository.recall_call("CA1") == (None, None)
+    assert await repository.recall_call("CA1") == CallItem()
 
 
 # --- Trouble

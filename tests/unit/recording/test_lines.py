@@ -6,8 +6,8 @@ from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.checkpoint import Checkpoint, Turn
 from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.next_step import DialPerson
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
-from voice_openai_connect.call.transfer import DialPerson
 from voice_openai_connect.recording.lines import (
     EVENTS,
     RecordingError,

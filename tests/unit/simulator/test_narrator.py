@@ -5,7 +5,7 @@ import pytest
 import structlog
 
 from voice_openai_connect.call.facts import Fact
-from voice_openai_connect.call.transfer import HangUp
+from voice_openai_connect.call.next_step import HangUp
 from voice_openai_connect.integrations.retry import RetryPolicy, with_retries
 from voice_openai_connect.metrics import Metrics
 from voice_openai_connect.observers import FrontWatch

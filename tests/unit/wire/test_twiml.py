@@ -7,7 +7,7 @@ import pytest
 from twilio.twiml import voice_response  # pyright: ignore[reportMissingTypeStubs]
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.transfer import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.wire.twiml import Wording, connect_stream, render
 
 HOSTILE = '"><Dial>+19005550100</Dial><x a="&amp;\n'

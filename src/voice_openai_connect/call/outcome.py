@@ -1,0 +1,32 @@
+"""How things ended: a dial to the contact centre, and a whole call."""
+
+from enum import StrEnum
+
+
+class DialOutcome(StrEnum):
+    """How one dial to the contact centre ended, for the caller."""
+
+    CONNECTED = "connected"
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    UNBRIDGED = "unbridged"
+    """Answered, but the caller was never connected with it."""
+    TOO_SHORT = "too_short"
+    """Answered and over again before anybody can have said a word."""
+    CALLER_LEFT = "caller_left"
+    """The caller hung up before anybody could answer them."""
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    CONTAINED = "contained"
+    """The assistant and the caller said goodbye; nobody else was needed."""
+    CALLER_LEFT = "caller_left"
+    CONNECTED_WITH_CONTEXT = "connected_with_context"
+    """The contact centre redeemed the token: the agent knows what the call is about."""
+    CONNECTED_WITHOUT_CONTEXT = "connected_without_context"
+    CALLED_BACK = "called_back"
+    """A message was taken for a call back, or a call back was promised."""
