@@ -22,8 +22,22 @@ HOLD_AFTER_MS: Final = 2_200
 """Silence outside the caller's own turn before the holding sound. Four seconds are promised; a dial needs the rest."""
 HOLD_MS: Final = 1_800
 """One round of the holding sound, its own pause included."""
-HOLD_ROUNDS: Final = 40
-"""In a row; more than a minute of it would be a fault of ours, and every deadline ends sooner."""
+HOLD_TOTAL_MS: Final = 72_000
+"""Of rounds in a row; more than a minute of it would be a fault of ours, and every deadline ends sooner."""
+HOLD_SOUND_MIN_MS: Final = 500
+"""A recording that is shorter is a buzz when it is repeated without a gap."""
+HOLD_SOUND_MAX_MS: Final = 20_000
+"""Nobody waits for longer; one round is sent at once and must fit well into `UNHEARD_AUDIO_MS`."""
+HOLD_PAUSE_MS: Final = 1_800
+"""In a recording. With `HOLD_AFTER_MS` it is what a caller can hear of silence: four seconds."""
+HOLD_LOUDEST_DB: Final = 12
+"""Below full scale, in the loudest tenth of a second of a recording. Speech on a telephone lies at about 20."""
+HOLD_SOFTEST_DB: Final = 45
+"""Below full scale; beneath it a telephone's own noise is all that is heard."""
+HOLD_AIM_DB: Final = 26
+"""Below full scale: what a recording is told to be brought to, a little softer than speech."""
+HOLD_FILE_BYTES: Final = 4_000_000
+"""`HOLD_SOUND_MAX_MS` at 48 kHz in stereo are 3,840,000 bytes."""
 UNHEARD_AUDIO_MS: Final = 60_000
 """No reply is longer. Sockets swallow minutes of audio before they push back, so seconds are counted, not bytes."""
 CALLER_AUDIO_HELD_MS: Final = 2_000

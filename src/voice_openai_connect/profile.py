@@ -6,18 +6,20 @@ rooms need from it: a call's settings, a model's settings, and the sentences tha
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from voice_openai_connect.call.escalation import EscalationPhrases, PhraseTable
 from voice_openai_connect.call.handover import PRIORITIES
+from voice_openai_connect.call.holding_sound import holding_sound
 from voice_openai_connect.call.model_settings import ModelSettings, ToolSpec, TurnDetection
 from voice_openai_connect.call.settings import CallSettings, Intent
 from voice_openai_connect.call.tools import END_CALL, TRANSFER
 from voice_openai_connect.config import DEFAULT_PROFILE, Settings
 from voice_openai_connect.profile_file import DEFAULT, ProfileError, ProfileFile, ProfileTable, read_profile_file
+from voice_openai_connect.sound_file import SoundError, read_holding_sound
 from voice_openai_connect.wire.openai_models import speaks_reasoning
 from voice_openai_connect.wire.twiml import Wording
 
@@ -36,6 +38,8 @@ class Profile:
     name: str
     options: ProfileTable
     phrases: EscalationPhrases
+    holding_sound: bytes = field(default_factory=holding_sound, repr=False)
+    """One round of what callers hear while they wait: µ-law, whole frames."""
 
     def intents(self) -> Mapping[str, Intent]:
         """Where each wish leads, by the intent's name."""
@@ -55,6 +59,7 @@ class Profile:
             audio_format=_AUDIO_FORMATS[settings.openai_audio_format],
             server_interrupts=options.turn_detection.interrupt_response,
             tools=frozenset(tool.name for tool in user_tools),
+            holding_sound=self.holding_sound,
             person_key=options.person_key,
             checkpoints=settings.checkpoints,
         )
@@ -121,10 +126,11 @@ def load_profiles(path: Path = DEFAULT_PROFILE) -> Profiles:
     """Read a profile file. Raises `ProfileError`, which names every mistake with its line and what to do."""
     file = read_profile_file(path, None if path == DEFAULT_PROFILE else _packaged())
     heard = {name: _phrases(file, name) for name in file.tables}
+    sounds = {name: _holding_sound(file, name) for name in file.tables}
     for name, table in file.tables.items():
         _look_whether_it_can_be_spoken(file, name, table)
     file.raise_mistakes()
-    by_name = {name: Profile(name, table, heard[name]) for name, table in file.tables.items()}
+    by_name = {name: Profile(name, table, heard[name], sounds[name]) for name, table in file.tables.items()}
     return Profiles(by_name, {number: each for each in by_name.values() for number in each.options.numbers})
 
 
@@ -134,6 +140,19 @@ def _look_whether_it_can_be_spoken(file: ProfileFile, name: str, table: ProfileT
     except ValueError as error:
         if file.answers_for(name, "transfer_sentence", "second_try", "call_back", "goodbye"):
             file.complain(("profile", name), f"has a sentence that Twilio cannot speak: {error}")
+
+
+def _holding_sound(file: ProfileFile, name: str) -> bytes:
+    """The company's own recording, or our two notes. Mistakes are noted in `file`; a path begins where the file is."""
+    own = file.tables[name].holding_sound
+    if not own:
+        return holding_sound()
+    try:
+        return read_holding_sound(file.path.parent / own)
+    except SoundError as error:
+        if file.answers_for(name, "holding_sound"):
+            file.complain(("profile", name, "holding_sound"), f"names {own}, which {error}")
+        return holding_sound()
 
 
 def _packaged() -> ProfileTable:

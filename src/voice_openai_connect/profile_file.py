@@ -139,6 +139,7 @@ class ProfileTable(_Table):
     speed: Annotated[float, _between(0.25, 1.5)] = 1.0
     instructions: Annotated[str, AfterValidator(lambda text: _text(text, limits.INSTRUCTIONS_CHARS))] = ""
     person_key: Annotated[str, _like("[0-9*#]?", "is not a key. Give one of 0 to 9, * or #, or an empty text")] = "0"
+    holding_sound: str = ""
     phrase_languages: Texts = ()
     escalation_phrases: Texts = ()
     keywords: Annotated[

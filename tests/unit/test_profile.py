@@ -1,9 +1,11 @@
 import json
+import wave
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from voice_openai_connect.call.holding_sound import holding_sound
 from voice_openai_connect.call.model_settings import ToolSpec
 from voice_openai_connect.config import DEFAULT_PROFILE, Settings, load_settings
 from voice_openai_connect.profile import Profile, ProfileError, load_profiles, phrase_languages
@@ -74,6 +76,50 @@ def test_a_call_knows_what_the_profile_says(tmp_path: Path) -> None:
     assert call.phrases.wants_person("Could you get me the front desk?")
     assert call.phrases.wants_person("I want to speak to a human")
     assert not call.phrases.wants_person("What are your opening hours?")
+
+
+def a_recording(path: Path, ms: int = 1_000) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8_000)
+        file.writeframes(b"\x00\x08\x00\xf8" * 4 * ms)
+
+
+def test_callers_wait_to_the_sound_of_their_own_profile(tmp_path: Path) -> None:
+    a_recording(tmp_path / "hold.wav")
+    path = written(
+        tmp_path,
+        """
+        [profile.default]
+        holding_sound = "hold.wav"
+        [profile.sales]
+        numbers = ["+61255501234"]
+        [profile.france]
+        numbers = ["+33155501234"]
+        holding_sound = ""
+        """,
+    )
+    heard = {name: each.call_settings(settings()).holding_sound for name, each in load_profiles(path).by_name.items()}
+
+    assert len(heard["default"]) == 8_000
+    assert heard["sales"] == heard["default"] != holding_sound()
+    assert heard["france"] == holding_sound()
+
+
+def test_a_recording_that_will_not_do_is_named_with_its_line_and_the_remedy_and_once(tmp_path: Path) -> None:
+    a_recording(tmp_path / "hold.wav", ms=100)
+    text = """holding_sound = "hold.wav"
+        [profile.sales]
+        numbers = ["+61255501234"]
+        [profile.france]
+        numbers = ["+33155501234"]
+        holding_sound = "gone.wav"
+        """
+
+    short, gone = mistakes(tmp_path, text)
+    assert short.startswith("mine.toml:2: profile.default.holding_sound names hold.wav, which is 0.1 s long. Make it")
+    assert gone.startswith("mine.toml:7: profile.france.holding_sound names gone.wav, which cannot be read")
 
 
 def test_the_languages_listened_for_can_be_chosen(tmp_path: Path) -> None:

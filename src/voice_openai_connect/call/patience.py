@@ -57,7 +57,7 @@ class Patience:
 
     def fill(self, now: int) -> list[Command]:
         """A round of the holding sound, if the line has really been quiet; then another, without a gap."""
-        if self._rounds >= limits.HOLD_ROUNDS:
+        if self._rounds * len(self._sound) >= limits.HOLD_TOTAL_MS * limits.BYTES_PER_MS:
             return []
         if wait := self.not_yet(now):
             return wait

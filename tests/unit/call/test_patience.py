@@ -9,9 +9,9 @@ from voice_openai_connect.call.commands import Command, PlayAudio, SetTimer
 from voice_openai_connect.call.conversation import Conversation
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.holding_sound import holding_sound
+from voice_openai_connect.call.next_step import HangUp
 from voice_openai_connect.call.patience import QUIET_TIMER, Patience
 from voice_openai_connect.call.speech import Speech
-from voice_openai_connect.call.transfer import HangUp
 
 Line = Any
 """The fixture of conftest.py."""
@@ -39,7 +39,7 @@ def test_rounds_follow_each_other_without_a_gap_until_there_have_been_enough() -
         assert next_look(commands) == now + limits.HOLD_MS
         now, rounds = next_look(commands), rounds + 1
 
-    assert rounds == limits.HOLD_ROUNDS
+    assert rounds * limits.HOLD_MS == limits.HOLD_TOTAL_MS
 
 
 def test_a_model_that_speaks_and_breaks_off_still_owes_the_rest() -> None:
