@@ -1,7 +1,7 @@
 """What another instance needs to go on with a call: the turns as they were heard, and little else."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from voice_openai_connect import limits
 
@@ -30,6 +30,10 @@ class Checkpoint:
     def resumable(self) -> bool:
         """Whether the conversation may go on from here; otherwise the caller goes to a person."""
         return not self.person_needed and self.resumes <= limits.RESUMES
+
+
+LOST: Final = Checkpoint(person_needed=True)
+"""Of a call that is to be taken up again although nothing is known of it: it must not begin anew with a greeting."""
 
 
 def bounded(turns: list[Turn]) -> tuple[Turn, ...]:

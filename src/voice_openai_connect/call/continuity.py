@@ -1,8 +1,9 @@
 """Keeping a call ready to be taken up elsewhere: when a checkpoint is due, and when the call can move."""
 
 from voice_openai_connect.call.checkpoint import Checkpoint
-from voice_openai_connect.call.commands import Command, NoteOutcome, SaveCheckpoint
+from voice_openai_connect.call.commands import Command, DisconnectModel, MoveStream, NoteOutcome, SaveCheckpoint, Tell
 from voice_openai_connect.call.conversation import Conversation
+from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.call.speech import Speech
 
@@ -19,6 +20,8 @@ class Continuity:
         self.resumes = resumed.resumes if resumed else 0
         """How many times this call has been taken up again already."""
         self.resumed = resumed is not None
+        self.beyond_resuming = resumed is not None and not resumed.resumable
+        """The line is taken up again, and the conversation cannot be: the caller must go to a person."""
         self._last: Checkpoint | None = None
         if resumed:
             conversation.resume(resumed.turns)
@@ -27,6 +30,10 @@ class Continuity:
         """The call as it stands. `lost` says that being taken up from here would be because something broke."""
         turns = self._conversation.history(self._speech.unheard)
         return Checkpoint(turns, self.resumes + lost, person_needed)
+
+    def move(self) -> list[Command]:
+        """Let another instance go on from here; nothing broke."""
+        return [Tell(Fact.CALL_ENDED, "moved"), MoveStream(self.now(lost=False)), DisconnectModel()]
 
     def save(self, *, person_needed: bool = False) -> list[Command]:
         """A checkpoint, if anything has changed since the last."""

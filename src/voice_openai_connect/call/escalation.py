@@ -30,6 +30,7 @@ class Reason(StrEnum):
     REPEATED_FAILURE = "repeated_failure"
     MODEL_LOST = "model_lost"
     TIME_LIMIT = "time_limit"
+    CONTEXT_LOST = "context_lost"
 
 
 NEGATION_REACH_WORDS: Final = 6

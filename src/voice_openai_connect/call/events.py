@@ -215,7 +215,9 @@ class HandoverOrdered(Event):
 
 @dataclass(slots=True)
 class MoveOrdered(Event):
-    """This process is to stop: another instance must go on with the call."""
+    """This process is to stop: another instance must go on with the call, at its next turn boundary or `at_once`."""
+
+    at_once: bool = False
 
 
 @dataclass(slots=True)

@@ -56,6 +56,7 @@ _WHY: Final[dict[Reason, str]] = {
     Reason.REPEATED_FAILURE: "The assistant failed repeatedly.",
     Reason.MODEL_LOST: "The assistant could not go on.",
     Reason.TIME_LIMIT: "The call reached its longest time with the assistant.",
+    Reason.CONTEXT_LOST: "The call was interrupted, and what was said before it is not known any more.",
 }
 
 

@@ -25,8 +25,6 @@ from voice_openai_connect.call.commands import (
     ConfigureModel,
     ConnectModel,
     DisconnectModel,
-    ModelCommand,
-    MoveStream,
     PlayAudio,
     RequestResponse,
     RunTool,
@@ -48,6 +46,7 @@ from voice_openai_connect.call.next_step import DialPerson, HangUp
 from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.call.patience import QUIET_TIMER, STALLED_TIMER, Patience
 from voice_openai_connect.call.phases import CONVERSATION, LEGAL, RECORD_ANSWERS, WAITING_FOR_US, Phase
+from voice_openai_connect.call.playback import MARKS_TIMER
 from voice_openai_connect.call.sentence import CANCELLED_TIMER, TransferSentence
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.speech import Speech
@@ -120,6 +119,8 @@ class Call:
     def _stream_started(self, _: ev.StreamStarted, now: int) -> list[Command]:
         if self._connects:
             return []
+        if self._continuity.beyond_resuming:
+            return [Tell(Fact.CALL_STARTED), *self._escalate(Reason.CONTEXT_LOST, now)]
         return [
             Tell(Fact.CALL_STARTED),
             SetTimer(_READY, now + limits.MODEL_READY_MS),
@@ -141,6 +142,11 @@ class Call:
     def _playback_reached(self, event: ev.PlaybackReached, now: int) -> list[Command]:
         self._speech.reached(event.name, now)
         return self._last_words_heard(now) + self._between_turns()
+
+    @_dispatch.when(MARKS_TIMER)
+    def _marks_late(self, now: int) -> list[Command]:
+        """No mark has come back for a while: what should have, may have been heard all the same."""
+        return self._speech.look(now) + self._last_words_heard(now) + self._between_turns()
 
     @_dispatch.on(ev.StreamStopped, ev.StreamLost)
     def _line_ended(self, event: ev.Event, _: int) -> list[Command]:
@@ -216,9 +222,8 @@ class Call:
         self._recoveries += 1
         self._lost_at = now
         self._tools_running.clear()
-        silence = [c for c in self._speech.stop(now) if not isinstance(c, ModelCommand)]
         return [
-            *silence,
+            *self._speech.hush(now),
             SetTimer(_READY, now + limits.MODEL_READY_MS),
             CancelTimer(_RETRY),
             CancelTimer(STALLED_TIMER),
@@ -516,10 +521,12 @@ class Call:
     # --- going on elsewhere
 
     @_dispatch.on(ev.MoveOrdered)
-    def _move_ordered(self, _: ev.MoveOrdered, now: int) -> list[Command]:
+    def _move_ordered(self, event: ev.MoveOrdered, now: int) -> list[Command]:
         if not self.settings.checkpoints or self.phase is Phase.STARTING:
             return self._escalate(Reason.OPERATOR, now)
         self._moving = True
+        if event.at_once:
+            return self._move_late(now)
         return [SetTimer(_MOVE, now + limits.MOVE_MS), *self._between_turns()]
 
     def _between_turns(self) -> list[Command]:
@@ -531,15 +538,13 @@ class Call:
 
     def _move(self) -> list[Command]:
         self.phase = Phase.ENDED
-        checkpoint = self._continuity.now(lost=False)
-        return [Tell(Fact.CALL_ENDED, "moved"), MoveStream(checkpoint), DisconnectModel()]
+        return self._continuity.move()
 
     @_dispatch.when(_MOVE)
     def _move_late(self, now: int) -> list[Command]:
         if self.phase not in {Phase.TALKING, Phase.RECOVERING}:
             return []
-        silence = [c for c in self._speech.stop(now) if not isinstance(c, ModelCommand)]
-        return [*silence, *self._move()]
+        return [*self._speech.hush(now), *self._move()]
 
     # --- time
 

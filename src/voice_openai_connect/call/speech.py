@@ -8,6 +8,7 @@ from voice_openai_connect.call.commands import (
     ClearPlayback,
     Command,
     DeleteItem,
+    ModelCommand,
     Tell,
     TruncateItem,
 )
@@ -106,6 +107,10 @@ class Speech:
         """A mark came back."""
         self._playback.reached(mark, now)
 
+    def look(self, now: int) -> list[Command]:
+        """Whether marks still come back; if not, what has been heard goes by the clock."""
+        return self._playback.look(now)
+
     def mute(self, response_id: str) -> None:
         """Whatever still comes of this response is not for the caller."""
         self._muted_responses.add(response_id)
@@ -133,6 +138,10 @@ class Speech:
             else:
                 commands.append(DeleteItem(cut.item_id))
         return commands
+
+    def hush(self, now: int) -> list[Command]:
+        """Silence at once, without a word to the model: its session is gone, or is to be left."""
+        return [command for command in self.stop(now) if not isinstance(command, ModelCommand)]
 
     @property
     def quiet_from(self) -> int:

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.call_item import CallItem
-from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.checkpoint import LOST, Checkpoint
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.next_step import FAIL_OPEN, NextStep, ResumeStream
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
@@ -266,7 +266,7 @@ class Gateway:
         identity = identity_of(start.call_sid, caller, called)
         resumed = None
         if "resume" in start.parameters:
-            resumed = (await self.sessions.recall(start.call_sid)).checkpoint
+            resumed = (await self.sessions.recall(start.call_sid)).checkpoint or LOST
         call = self._make_call(identity, self._desk.call_settings(called), resumed)
         handler = StreamHandler(call, self._desk.outside(identity), self._desk.observer(identity))
         self.sessions.started(start.call_sid, handler)

@@ -32,6 +32,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "repeated_failure": "the assistant failed repeatedly",
     "model_lost": "the assistant was lost",
     "time_limit": "the call had lasted too long",
+    "context_lost": "the call was interrupted",
 }
 NO_CONTEXT: Final = "No context came with this call. Please ask the caller what it is about."
 

@@ -8,9 +8,10 @@ import pytest
 from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
-from voice_openai_connect.call.checkpoint import Checkpoint, Turn
+from voice_openai_connect.call.checkpoint import LOST, Checkpoint, Turn
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.machine import Call
+from voice_openai_connect.call.next_step import DialPerson
 from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.call.phases import Phase
 
@@ -138,6 +139,25 @@ def test_a_resumed_call_whose_model_is_lost_still_knows_the_whole_conversation(l
     assert len(line.facts(Fact.MODEL_RECOVERED)) == 1
 
 
+@pytest.mark.parametrize("nothing", [LOST, Checkpoint(TURNS, person_needed=True)], ids=["unknown", "person needed"])
+def test_a_call_that_cannot_go_on_where_it_was_greets_nobody_and_goes_to_a_person(
+    line: Line, nothing: Checkpoint
+) -> None:
+    line.call = Call(line.call.identity, line.call.settings, nothing)
+    line.post(ev.StreamStarted("MZ2"))
+
+    assert line.sent(do.ConnectModel) == line.sent(do.RequestResponse) == []
+    assert [t.label for t in line.facts(Fact.ESCALATED)] == ["context_lost"]
+    (find,) = line.sent(do.FindContact)
+    assert find.caller_phone == line.call.identity.caller_phone
+    line.post(ev.ContactNotFound("crm_off"), ev.TicketNotOpened("crm_off"))
+    (save,) = line.sent(do.SaveHandover)
+    assert "interrupted" in save.record.summary
+    line.post(ev.HandoverSaved("0123456789"))
+
+    assert line.sent(do.CloseStream) == [do.CloseStream(DialPerson(token="0123456789", announce=True))]
+
+
 # --- moved on purpose
 
 
@@ -183,8 +203,23 @@ def test_a_call_that_finds_no_boundary_is_moved_all_the_same_with_only_what_was_
     assert "too many" not in str(move.checkpoint.turns)
 
 
+def test_a_call_that_must_move_at_once_does_not_wait_for_the_end_of_the_sentence(talking: Line) -> None:
+    talking.begin_saying("a", ms=50_000)
+    talking.post(ev.MoveOrdered())
+    moved = talking.post(ev.MoveOrdered(at_once=True))
+
+    assert talking.sent(do.ClearPlayback, moved) == [do.ClearPlayback()]
+    assert len(talking.sent(do.MoveStream, moved)) == 1
+
+
+def test_a_caller_in_mid_sentence_is_moved_at_once_as_well(talking: Line) -> None:
+    talking.post(ev.CallerSpeechStarted("u1"), ev.MoveOrdered())
+
+    assert len(talking.sent(do.MoveStream, talking.post(ev.MoveOrdered(at_once=True)))) == 1
+
+
 def test_a_call_on_its_way_to_a_person_is_not_moved(talking: Line) -> None:
-    talking.post(ev.KeyPressed("0"), ev.MoveOrdered())
+    talking.post(ev.KeyPressed("0"), ev.MoveOrdered(), ev.MoveOrdered(at_once=True))
     talking.wait(limits.MOVE_MS)
 
     assert talking.sent(do.MoveStream) == []

@@ -19,6 +19,14 @@ def test_stopping_silences_the_line_before_the_model_is_told() -> None:
     assert voice.stop(now=120) == [ClearPlayback(), TruncateItem("i", 120)]
 
 
+def test_hushing_silences_the_line_and_leaves_the_model_alone() -> None:
+    voice = speech()
+    voice.audio(ModelAudio("r", "i", bytes(8_000)), now=0)
+
+    assert voice.hush(now=120) == [ClearPlayback()]
+    assert voice.hush(now=120) == []
+
+
 def test_an_item_nobody_heard_is_deleted_not_truncated_at_zero() -> None:
     voice = speech()
     voice.audio(ModelAudio("r", "i", bytes(8_000)), now=0)
