@@ -159,6 +159,7 @@ class Metrics:
             ),
             Fact.MODEL_RECOVERED: make("model_recoveries", "Sessions that took over in the middle of a call"),
             Fact.HOLD_PLAYED: make("hold_rounds", "Rounds of the holding sound that callers heard"),
+            Fact.MARKS_MISSING: make("calls_without_marks", "Calls in which Twilio stopped returning marks"),
             Fact.MODEL_FORMAT_REFUSED: make("model_formats_refused", "Sessions with an audio format that is not ours"),
             Fact.BARGE_IN: make("barge_ins", "Times that a caller interrupted the assistant"),
             Fact.RESPONSE_FAILED: make("model_responses_failed", "Replies that the model broke off", "code"),

@@ -26,6 +26,7 @@ _MIGHT_NEED_A_LOOK: Final = frozenset(
         Fact.TICKET_MISSING,
         Fact.HANDOVER_NOT_SAVED,
         Fact.FRAMES_DROPPED,
+        Fact.MARKS_MISSING,
     }
 )
 _MANY: Final = frozenset({Fact.FIRST_AUDIO, Fact.BARGE_IN, Fact.HOLD_PLAYED, Fact.IGNORED})

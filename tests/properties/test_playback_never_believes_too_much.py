@@ -1,6 +1,7 @@
 """`heard` against an independent model of the caller's line: any order of deltas, stalls, late marks and clears."""
 
 from collections import deque
+from itertools import cycle
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,10 +22,15 @@ class Line:
         self.returning: deque[tuple[int, str]] = deque()
         self.played_ms = 0
         self.next_frame_at = 0
+        self.sent = 0
 
-    def send(self, commands: list[Command], now: int, delay: int) -> None:
-        at = max([now + delay, *(when for when, _ in self.in_flight)])
-        self.in_flight.extend((at, c) for c in commands)
+    def send(self, commands: list[Command], now: int, delays: list[int]) -> None:
+        """Each on its own way, which takes its own time; none overtakes another."""
+        for command in commands:
+            delay = delays[self.sent % len(delays)]
+            self.sent += 1
+            at = max([now + delay, *(when for when, _ in self.in_flight)])
+            self.in_flight.append((at, command))
 
     def run_to(self, now: int, back: int) -> list[str]:
         """Advance one millisecond step; the marks that reach us now."""
@@ -77,17 +83,20 @@ steps = st.lists(
     steps=steps,
     uplink=st.lists(st.integers(0, limits.PLAYOUT_MARGIN_MS - 2 * FRAME_MS), min_size=1, max_size=10),
     back=st.lists(st.integers(0, 900), min_size=1, max_size=10),
+    lost=st.lists(st.sampled_from([0, 1, 12]), min_size=1, max_size=6),
 )
 def test_the_model_is_never_told_that_more_was_heard_than_was(
-    steps: list[tuple[str, int]], uplink: list[int], back: list[int]
+    steps: list[tuple[str, int]], uplink: list[int], back: list[int], lost: list[int]
 ) -> None:
+    """`lost` tells how many marks in a row do not come back, after each of those that do; one 12 is none at all."""
     playback, line, now, item, sends = Playback(), Line(), 0, 0, 0
+    comes_back = cycle([came for run in lost for came in [*[False] * run, True]] if lost != [12] else [False])
     for what, amount in steps:
         if what == "audio":
-            line.send(playback.add("r", f"i{item}", bytes(amount), now), now, uplink[sends % len(uplink)])
+            line.send(playback.add("r", f"i{item}", bytes(amount), now), now, uplink)
             sends += 1
         elif what == "end":
-            line.send(playback.finish(f"i{item}", now), now, uplink[sends % len(uplink)])
+            line.send(playback.finish(f"i{item}", now), now, uplink)
             item += 1
         elif what == "clear":
             truth = line.truly_heard_ms(now)
@@ -100,5 +109,6 @@ def test_the_model_is_never_told_that_more_was_heard_than_was(
         for _ in range(amount if what == "wait" else 1):
             now += 1
             for name in line.run_to(now, back[sends % len(back)]):
-                playback.reached(name, now)
+                if next(comes_back):
+                    playback.reached(name, now)
             assert playback.heard_ms(now) <= line.truly_heard_ms(now)

@@ -14,6 +14,7 @@ class Fact(StrEnum):
     MODEL_RECOVERED = "model_recovered"  # value: lost → talking again, ms
     HOLD_PLAYED = "hold_played"
     MODEL_FORMAT_REFUSED = "model_format_refused"
+    MARKS_MISSING = "marks_missing"  # what was heard is known by the clock alone
     FIRST_AUDIO = "first_audio"  # value: speech stopped → first audio to the caller, ms
     BARGE_IN = "barge_in"
     RESPONSE_FAILED = "response_failed"  # code

@@ -9,6 +9,8 @@ ours, but only while there is audio to play. Hence three rules:
 2. Where the line may have run dry (a *break*), nothing beyond it counts as heard until a mark from beyond it
    returns. Whether it may have run dry is judged as if our audio arrived at once, less a margin for jitter.
 3. Nothing counts as heard far past a mark that is overdue, and never more than was sent.
+4. Marks that are overdue for `MARKS_GONE_MS` do not come back at all. From then on the clock alone counts: what would
+   have been played if our audio arrived `PLAYOUT_MARGIN_MS` after it was sent. The next mark ends that.
 
 So the estimate lags the truth by the quickest mark's way back, and does not run ahead of it unless the way to the
 caller stalls for longer than the margin in the middle of a stretch.
@@ -19,9 +21,13 @@ are out at that moment are forgotten, and counting starts anew.
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.commands import Command, MarkPlayback, PlayAudio
+from voice_openai_connect.call.commands import Command, MarkPlayback, PlayAudio, SetTimer, Tell
+from voice_openai_connect.call.facts import Fact
+
+MARKS_TIMER: Final = "marks"
 
 _PER_MS = limits.BYTES_PER_MS
 _FRAME = limits.FRAME_BYTES
@@ -52,6 +58,25 @@ class _Item:
 
 
 @dataclass(frozen=True, slots=True)
+class _Mark:
+    """A mark that is out."""
+
+    name: str
+    position: int
+    due: int
+    """When everything before it has been played, if everything arrives at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Break:
+    """A place where the line may have run dry."""
+
+    position: int
+    dry_since: int
+    """From when on the caller may have heard nothing, if it did."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """An item that the caller did not hear to its end."""
 
@@ -66,9 +91,12 @@ class Playback:
 
     def __init__(self) -> None:
         self._items: dict[str, _Item] = {}
-        self._marks: deque[tuple[str, int]] = deque()
+        self._marks: deque[_Mark] = deque(maxlen=limits.MARKS_OUT)
         self._names = 0
         self._dry_at = 0
+        self._marks_missing_since: int | None = None
+        """When the oldest of the marks sent since one came back was due, whether or not it has been cleared."""
+        self._missing_told = False
         self._start_over()
 
     def _start_over(self) -> None:
@@ -78,7 +106,7 @@ class Playback:
         self._since_mark = 0
         self._confirmed = 0
         self._anchor: tuple[int, int] | None = None
-        self._breaks: deque[int] = deque()
+        self._breaks: deque[_Break] = deque()
 
     # --- audio out
 
@@ -104,18 +132,22 @@ class Playback:
         if tail:
             commands += self._send(item, tail.ljust(_FRAME, bytes([limits.ULAW_SILENCE])), now)
         if self._since_mark:
-            commands.append(self._mark())
+            commands += self._mark()
         if not item.spans:
             del self._items[item_id]
+        if self._marks_gone(now):
+            commands.append(self._look_once_played())
         return commands
 
     def _send(self, item: _Item, audio: bytes, now: int) -> list[Command]:
+        if audio and self._marks_gone(now):
+            self._count_by_clock(now)
         commands: list[Command] = []
         offset = 0
-        if audio and self._dry_at - now < limits.PLAYOUT_MARGIN_MS:
-            self._breaks.append(self._sent)
+        to_mark = limits.FIRST_MARK_MS if self._may_be_dry(now) else limits.MARK_INTERVAL_MS
         while offset < len(audio):
-            to_mark = limits.FIRST_MARK_MS if self._fresh else limits.MARK_INTERVAL_MS
+            if self._may_be_dry(now):
+                self._breaks.append(_Break(self._sent, self._dry_at))
             room = max(to_mark * _PER_MS - self._since_mark, _FRAME)
             piece = audio[offset : offset + room]
             offset += len(piece)
@@ -125,55 +157,99 @@ class Playback:
             self._dry_at = max(self._dry_at, now) + len(piece) // _PER_MS
             commands.append(PlayAudio(piece))
             if self._since_mark >= to_mark * _PER_MS:
-                commands.append(self._mark())
+                commands += self._mark()
+                to_mark = limits.MARK_INTERVAL_MS
         return commands
 
-    @property
-    def _fresh(self) -> bool:
-        """Whether the next frame is the first after a possible silence."""
-        return bool(self._breaks) and self._breaks[-1] == self._sent
+    def _may_be_dry(self, now: int) -> bool:
+        """Whether audio that is sent now, even together with other, may arrive after the line has run dry."""
+        return self._dry_at - now < limits.PLAYOUT_MARGIN_MS
 
-    def _mark(self) -> Command:
+    def _mark(self) -> list[Command]:
         self._names += 1
         self._since_mark = 0
-        name = f"m{self._names}"
-        self._marks.append((name, self._sent))
-        return MarkPlayback(name)
+        mark = _Mark(f"m{self._names}", self._sent, self._dry_at)
+        self._marks.append(mark)
+        if self._marks_missing_since is not None:
+            return [MarkPlayback(mark.name)]
+        self._marks_missing_since = mark.due
+        return [SetTimer(MARKS_TIMER, mark.due + limits.MARKS_GONE_MS), MarkPlayback(mark.name)]
 
     # --- what came back
 
     def reached(self, name: str, now: int) -> None:
-        """A mark came back. One that is not out any more (cleared, repeated, invented) says nothing."""
-        if not any(name == out for out, _ in self._marks):
+        """A mark came back. One that is not out any more (cleared, repeated, invented) says nothing of what was heard."""
+        position = self._take_mark(name)
+        self._marks_missing_since = max(now, self._marks[0].due) if self._marks else None
+        if position is None:
             return
-        position = self._confirmed
-        while self._marks:
-            out, position = self._marks.popleft()
-            if out == name:
-                break
-        self._confirmed = position
         if position == self._sent:
             self._dry_at = min(self._dry_at, now)
-        broke = False
-        while self._breaks and self._breaks[0] < position:
-            self._breaks.popleft()
-            broke = True
+        broke = self._prove(position)
         if broke or self._anchor is None or self._running_on(self._anchor, now) < position:
             self._anchor = (position, now)
+
+    def _take_mark(self, name: str) -> int | None:
+        """Where a mark that is out stands; it and all before it are out no more."""
+        if not any(mark.name == name for mark in self._marks):
+            return None
+        while (mark := self._marks.popleft()).name != name:
+            pass
+        return mark.position
+
+    def _prove(self, position: int) -> bool:
+        """Everything up to here has been heard; whether it lies beyond a place where the line may have run dry."""
+        self._confirmed = max(self._confirmed, position)
+        broke = False
+        while self._breaks and self._breaks[0].position < position:
+            self._breaks.popleft()
+            broke = True
         for item in [i for i in self._items.values() if i.finished and i.spans and i.spans[-1][1] <= position]:
             del self._items[item.item_id]
+        return broke
 
     @staticmethod
     def _running_on(anchor: tuple[int, int], now: int) -> int:
         return anchor[0] + (now - anchor[1]) * _PER_MS
 
     def _heard(self, now: int) -> int:
+        if self._marks_gone(now):
+            return max(self._confirmed, self._sent - max(0, self._played_at - now) * _PER_MS)
         if self._anchor is None:
-            return 0
-        end = self._breaks[0] if self._breaks else self._sent
+            return self._confirmed
+        end = self._breaks[0].position if self._breaks else self._sent
         if self._marks:
-            end = min(end, self._marks[0][1] + limits.MARK_OVERDUE_MS * _PER_MS)
+            end = min(end, self._marks[0].position + limits.MARK_OVERDUE_MS * _PER_MS)
         return max(self._confirmed, min(self._running_on(self._anchor, now), end))
+
+    # --- when nothing comes back
+
+    def _marks_gone(self, now: int) -> bool:
+        since = self._marks_missing_since
+        return since is not None and now - since >= limits.MARKS_GONE_MS
+
+    @property
+    def _played_at(self) -> int:
+        """When everything sent has been played even on a slow way, by the clock alone."""
+        return self._dry_at + limits.PLAYOUT_MARGIN_MS
+
+    def _look_once_played(self) -> Command:
+        return SetTimer(MARKS_TIMER, self._played_at)
+
+    def _count_by_clock(self, now: int) -> None:
+        self._prove(self._heard(now))
+        self._anchor = None  # it knows nothing of the silences since
+
+    def look(self, now: int) -> list[Command]:
+        """Whether marks still come back, when `MARKS_TIMER` fires. If not, the clock says what has been heard."""
+        if self._marks_missing_since is None:
+            return []
+        if not self._marks_gone(now):
+            return [SetTimer(MARKS_TIMER, self._marks_missing_since + limits.MARKS_GONE_MS)]
+        self._count_by_clock(now)
+        told: list[Command] = [] if self._missing_told else [Tell(Fact.MARKS_MISSING)]
+        self._missing_told = True
+        return [*told, self._look_once_played()] if self._confirmed < self._sent else told
 
     def heard_ms(self, now: int) -> int:
         """How much has been heard since the last `clear`, all items together."""
@@ -213,8 +289,9 @@ class Playback:
             if (heard := item.heard(position)) < item.received or not item.finished
         ]
         if cuts:
+            quiet_since = next((b.dry_since for b in self._breaks if b.position >= position), self._dry_at)
             self._start_over()
-            self._dry_at = now
+            self._dry_at = min(now, quiet_since)
         return cuts
 
     def forget_rest(self, item_id: str, now: int) -> tuple[list[Command], int]:

@@ -191,11 +191,25 @@ def test_a_store_that_never_answers_does_not_keep_the_caller_from_a_person(talki
     assert talking.sent(do.CloseStream) == [do.CloseStream(DialPerson(token=""))]
 
 
-def test_a_sentence_whose_end_is_never_reported_is_waited_for_only_so_long(talking: Line) -> None:
+def test_a_sentence_whose_marks_are_lost_has_been_heard_when_the_clock_says_so(talking: Line) -> None:
     escalate(talking)
     summarise(talking)
     talking.post(ev.ContactNotFound("x"), ev.TicketNotOpened("x"), ev.HandoverSaved("0123456789"))
     talking.begin_saying("transfer", ms=1_000, purpose="transfer")
+    talking.end_saying("transfer", purpose="transfer")
+    talking.wait(limits.MARKS_GONE_MS)
+    assert talking.sent(do.CloseStream) == []
+    talking.wait(limits.FIRST_MARK_MS)
+
+    assert talking.sent(do.CloseStream) == [do.CloseStream(DialPerson(token="0123456789"))]
+    assert talking.facts(Fact.TRANSFER_SENTENCE_CUT) == []
+
+
+def test_a_sentence_that_does_not_end_is_waited_for_only_so_long(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking)
+    talking.post(ev.ContactNotFound("x"), ev.TicketNotOpened("x"), ev.HandoverSaved("0123456789"))
+    talking.begin_saying("transfer", ms=20_000, purpose="transfer")
     talking.end_saying("transfer", purpose="transfer")
     talking.wait(limits.TRANSFER_SENTENCE_MS)
 

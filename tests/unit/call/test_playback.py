@@ -1,8 +1,12 @@
 """What the caller has really heard."""
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.commands import Command, MarkPlayback, PlayAudio
-from voice_openai_connect.call.playback import Playback
+from voice_openai_connect.call.commands import Command, MarkPlayback, PlayAudio, SetTimer, Tell
+from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.playback import MARKS_TIMER, Playback
+
+SETTLED_MS = limits.FIRST_MARK_MS + 2 * limits.MARK_INTERVAL_MS
+"""Of a stretch; what comes after it is sure to arrive before the line runs dry."""
 
 
 def marks(commands: list[Command]) -> list[str]:
@@ -40,6 +44,16 @@ def test_an_item_ends_with_a_mark() -> None:
     assert isinstance(commands[-1], MarkPlayback)
 
 
+def settle(playback: Playback, names: list[str], at: int = 0) -> None:
+    """The first marks of a stretch that began `at` then come back at once."""
+    for name, ms in zip(names, (20, 120, 220), strict=False):
+        playback.reached(name, now=at + ms)
+
+
+def due(commands: list[Command]) -> list[int]:
+    return [c.at for c in commands if isinstance(c, SetTimer) and c.name == MARKS_TIMER]
+
+
 def test_nothing_counts_as_heard_until_the_first_mark_returns() -> None:
     playback = Playback()
     playback.add("r", "i", bytes(8_000), now=0)
@@ -49,39 +63,52 @@ def test_nothing_counts_as_heard_until_the_first_mark_returns() -> None:
 
 def test_after_a_mark_the_time_since_counts() -> None:
     playback = Playback()
-    (first, *_) = marks(playback.add("r", "i", bytes(8_000), now=0))
-    playback.reached(first, now=40)
+    settle(playback, marks(playback.add("r", "i", bytes(8_000), now=0)))
 
-    assert playback.heard_ms(now=140) == limits.FIRST_MARK_MS + 100
+    assert playback.heard_ms(now=300) == 300
+
+
+def test_audio_sent_in_one_moment_may_arrive_apart_so_its_beginning_waits_for_marks() -> None:
+    playback = Playback()
+    first, second, third, *_ = marks(playback.add("r", "i", bytes(8_000), now=0))
+
+    playback.reached(first, now=20)
+    assert playback.heard_ms(now=100) == 20
+    playback.reached(second, now=150)
+    assert playback.heard_ms(now=200) == 120
+    playback.reached(third, now=260)
+    assert playback.heard_ms(now=300) == SETTLED_MS + 40
 
 
 def test_the_mark_with_the_least_delay_tells_best() -> None:
     playback = Playback()
-    first, second, *_ = marks(playback.add("r", "i", bytes(8_000), now=0))
-    playback.reached(first, now=30)  # 10 ms late
-    playback.reached(second, now=320)  # 200 ms late
+    *names, fourth, fifth = marks(playback.add("r", "i", bytes(3_360), now=0))
+    settle(playback, names, at=50)
+    playback.reached(fourth, now=340)  # 20 ms late, the others 50
+    playback.reached(fifth, now=600)  # 180 ms late
+    playback.add("r", "i", bytes(8_000), now=100)
 
-    assert playback.heard_ms(now=330) == 320
+    assert playback.heard_ms(now=605) == 585
 
 
 def test_what_comes_after_a_silence_waits_for_its_own_mark() -> None:
     playback = Playback()
-    names = marks(playback.add("r", "i", bytes(1_600), now=0))
+    names = marks(playback.add("r", "i", bytes(1_600), now=0) + playback.finish("i", now=0))
     playback.reached(names[-1], now=200)
-    (fresh, *_) = marks(playback.add("r", "i", bytes(8_000), now=1_000))
+    (fresh, *_) = marks(playback.add("r", "j", bytes(8_000), now=1_000))
 
     assert playback.heard_ms(now=1_300) == 200
     playback.reached(fresh, now=1_300)
-    assert playback.heard_ms(now=1_350) == 200 + limits.FIRST_MARK_MS + 50
+    assert playback.heard_ms(now=1_350) == 200 + limits.FIRST_MARK_MS
 
 
 def test_a_mark_that_is_overdue_stops_the_count() -> None:
     playback = Playback()
-    first, *_ = marks(playback.add("r", "i", bytes(80_000), now=0))
-    playback.reached(first, now=20)
-    next_mark = limits.FIRST_MARK_MS + limits.MARK_INTERVAL_MS
+    settle(playback, marks(playback.add("r", "i", bytes(80_000), now=0)))
+    next_mark = SETTLED_MS + limits.MARK_INTERVAL_MS
 
-    assert playback.heard_ms(now=9_000) == next_mark + limits.MARK_OVERDUE_MS
+    assert playback.heard_ms(now=next_mark + limits.MARK_OVERDUE_MS + 1) == next_mark + limits.MARK_OVERDUE_MS
+    assert playback.heard_ms(now=next_mark + limits.MARKS_GONE_MS - 1) == next_mark + limits.MARK_OVERDUE_MS
 
 
 def test_never_more_is_heard_than_was_sent() -> None:
@@ -110,16 +137,16 @@ def test_marks_that_were_never_sent_or_come_twice_change_nothing() -> None:
     playback.reached(first, now=500)
     playback.reached("invented", now=500)
 
-    assert playback.heard_ms(now=30) == 30
+    assert playback.heard_ms(now=500) == limits.FIRST_MARK_MS
 
 
 def test_each_item_is_cut_where_its_own_hearing_ended() -> None:
     playback = Playback()
-    end_of_one = marks(playback.add("r", "one", bytes(4_000), now=0) + playback.finish("one", now=0))[-1]
+    names = marks(playback.add("r", "one", bytes(4_000), now=0) + playback.finish("one", now=0))
+    settle(playback, names)
     playback.add("r", "two", bytes(8_000), now=0)
     playback.add("r", "three", bytes(8_000), now=0)
-    playback.reached("m1", now=20)
-    playback.reached(end_of_one, now=500)
+    playback.reached(names[-1], now=500)
 
     cuts = {cut.item_id: cut.heard_ms for cut in playback.cut(now=650)}
 
@@ -152,3 +179,158 @@ def test_an_item_without_audio_holds_nothing_up() -> None:
 
     assert playback.all_heard
     assert playback.cut(now=0) == []
+
+
+# --- marks that never come back
+
+
+def test_without_a_single_mark_the_clock_says_what_was_heard() -> None:
+    playback = Playback()
+    playback.add("r", "i", bytes(80_000), now=0)
+    gone = limits.FIRST_MARK_MS + limits.MARKS_GONE_MS
+
+    assert playback.heard_ms(now=gone - 1) == 0
+    assert playback.heard_ms(now=gone) == gone - limits.PLAYOUT_MARGIN_MS
+    assert playback.heard_ms(now=gone + 500) == gone + 500 - limits.PLAYOUT_MARGIN_MS
+
+
+def test_the_clock_never_counts_more_than_was_sent() -> None:
+    playback = Playback()
+    playback.add("r", "i", bytes(1_600), now=0)
+
+    assert playback.heard_ms(now=60_000) == 200
+
+
+def test_the_clock_counts_no_silence() -> None:
+    playback = Playback()
+    playback.add("r", "i", bytes(1_600), now=0)
+    playback.add("r", "i", bytes(8_000), now=10_000)
+
+    assert playback.heard_ms(now=10_000) == 200
+    assert playback.heard_ms(now=10_000 + limits.PLAYOUT_MARGIN_MS + 300) == 500
+
+
+def test_a_clear_does_not_make_us_wait_for_marks_again() -> None:
+    playback = Playback()
+    playback.add("r", "i", bytes(80_000), now=0)
+    playback.cut(now=1_000)
+    playback.add("r", "j", bytes(80_000), now=2_000)
+    (cut,) = playback.cut(now=4_000)
+
+    assert (cut.item_id, cut.heard_ms) == ("j", 2_000 - limits.PLAYOUT_MARGIN_MS)
+
+
+def test_one_mark_that_comes_back_ends_the_counting_by_the_clock() -> None:
+    playback = Playback()
+    names = marks(playback.add("r", "i", bytes(80_000), now=0))
+    playback.reached(names[3], now=4_000)
+
+    assert playback.heard_ms(now=4_000) == 320
+    assert playback.heard_ms(now=4_100) == 420
+
+
+def test_what_the_clock_has_counted_stays_heard() -> None:
+    playback = Playback()
+    first, *_ = marks(playback.add("r", "i", bytes(1_600), now=0))
+    playback.look(now=4_000)
+    playback.add("r", "i", bytes(8_000), now=4_000)
+    playback.reached(first, now=4_050)
+
+    assert playback.heard_ms(now=4_050) == 200
+
+
+def test_marks_of_cleared_audio_say_that_marks_still_come_back() -> None:
+    playback = Playback()
+    (old, *_) = marks(playback.add("r", "i", bytes(8_000), now=0))
+    playback.cut(now=2_900)
+    playback.add("r", "j", bytes(80_000), now=2_900)
+    playback.reached(old, now=2_950)
+
+    assert playback.heard_ms(now=4_000) == 0
+
+
+def test_an_item_whose_marks_are_lost_is_heard_once_the_clock_says_so() -> None:
+    playback = Playback()
+    commands = playback.add("r", "i", bytes(1_600), now=0) + playback.finish("i", now=0)
+    (at,) = due(commands)
+    assert at == limits.FIRST_MARK_MS + limits.MARKS_GONE_MS
+    assert not playback.all_heard
+
+    assert playback.look(now=at) == [Tell(Fact.MARKS_MISSING)]
+    assert playback.all_heard
+    assert playback.unheard == frozenset()
+
+
+def test_the_fact_is_told_once_and_what_still_plays_is_looked_at_again() -> None:
+    playback = Playback()
+    (at,) = due(playback.add("r", "i", bytes(40_000), now=0) + playback.finish("i", now=0))
+    told, again = playback.look(now=at)
+    assert told == Tell(Fact.MARKS_MISSING)
+    assert again == SetTimer(MARKS_TIMER, 5_000 + limits.PLAYOUT_MARGIN_MS)
+    assert not playback.all_heard
+
+    assert playback.look(now=5_000 + limits.PLAYOUT_MARGIN_MS) == []
+    assert playback.all_heard
+
+
+def test_while_the_clock_counts_every_item_has_its_end_looked_at() -> None:
+    playback = Playback()
+    playback.add("r", "i", bytes(1_600), now=0)
+    playback.finish("i", now=0)
+    commands = playback.add("r", "j", bytes(1_600), now=9_000) + playback.finish("j", now=9_000)
+
+    assert due(commands) == [9_200 + limits.PLAYOUT_MARGIN_MS]
+
+
+def test_marks_that_come_back_leave_nothing_to_look_at() -> None:
+    playback = Playback()
+    commands = playback.add("r", "i", bytes(1_600), now=0) + playback.finish("i", now=0)
+    playback.reached(marks(commands)[-1], now=230)
+
+    assert playback.look(now=due(commands)[0]) == []
+
+
+def test_as_long_as_marks_come_back_the_look_is_put_off() -> None:
+    playback = Playback()
+    commands = playback.add("r", "i", bytes(80_000), now=0)
+    playback.reached(marks(commands)[20], now=2_050)
+    (next_look,) = playback.look(now=due(commands)[0])
+
+    assert next_look == SetTimer(MARKS_TIMER, 2_120 + limits.MARKS_GONE_MS)
+
+
+def test_marks_that_never_come_back_do_not_pile_up() -> None:
+    playback = Playback()
+    names = [name for turn in range(60) for name in marks(playback.add("r", "i", bytes(16_000), now=turn * 2_000))]
+    assert len(names) > limits.MARKS_OUT
+    playback.reached(names[0], now=200_000)  # long forgotten
+
+    assert playback.heard_ms(now=200_000) == playback.heard_ms(now=120_200)
+
+
+# --- since when it is quiet
+
+
+def test_audio_that_was_cleared_before_it_could_be_heard_broke_no_silence() -> None:
+    playback = Playback()
+    playback.add("r", "i", bytes(480), now=1_872)
+    playback.cut(now=1_877)
+
+    assert playback.quiet_from == 0
+
+
+def test_audio_that_was_heard_broke_the_silence() -> None:
+    playback = Playback()
+    settle(playback, marks(playback.add("r", "i", bytes(8_000), now=1_000)), at=1_000)
+    playback.cut(now=1_400)
+
+    assert playback.quiet_from == 1_400
+
+
+def test_a_line_that_had_run_dry_is_not_made_quiet_by_a_clear() -> None:
+    playback = Playback()
+    names = marks(playback.add("r", "i", bytes(1_760), now=1_000))
+    playback.reached(names[-1], now=1_230)
+    playback.cut(now=3_000)
+
+    assert playback.quiet_from == 1_220

@@ -14,9 +14,10 @@ def speech() -> Speech:
 def test_stopping_silences_the_line_before_the_model_is_told() -> None:
     voice = speech()
     voice.audio(ModelAudio("r", "i", bytes(8_000)), now=0)
-    voice.reached("m1", now=20)
+    for mark, ms in (("m1", 20), ("m2", 120), ("m3", 220)):
+        voice.reached(mark, now=ms)
 
-    assert voice.stop(now=120) == [ClearPlayback(), TruncateItem("i", 120)]
+    assert voice.stop(now=300) == [ClearPlayback(), TruncateItem("i", 300)]
 
 
 def test_hushing_silences_the_line_and_leaves_the_model_alone() -> None:
@@ -39,7 +40,8 @@ def test_the_words_nobody_heard_leave_the_conversation() -> None:
     voice = Speech(conversation)
     conversation.assistant_said("i", "one two three four five six seven eight nine ten", final=True)
     voice.audio(ModelAudio("r", "i", bytes(8_000)), now=0)
-    voice.reached("m1", now=20)
+    for mark, ms in (("m1", 20), ("m2", 120), ("m3", 220)):
+        voice.reached(mark, now=ms)
     voice.stop(now=300)
 
     assert [turn.text for turn in conversation.turns] == ["one two three"]
