@@ -98,6 +98,8 @@ SUMMARY_CHARS: Final = 1_500
 """Connect allows 32 KiB for all attributes of a contact together; an agent reads far less than that."""
 REASON_CHARS: Final = 300
 """One or two sentences for the agent's screen; they go into the ticket as well."""
+MESSAGE_CHARS: Final = 1_500
+"""What a caller leaves for a call back, in the model's words: a minute of talk."""
 NOTE_CHARS: Final = 2_000
 """A message for a call back, and what led to it: a minute of reading on a ticket."""
 TOKEN_DIGITS: Final = 10
@@ -112,6 +114,10 @@ DIAL_SECONDS: Final = 30
 """How long the contact centre may ring. It answers by itself at once, unless it is in trouble."""
 DIAL_TOO_SHORT_S: Final = 5
 """A dial that completes sooner was not a conversation: it is treated as failed."""
+DIAL_SUSPICIOUS_S: Final = 15
+"""A conversation that is over sooner is counted as suspicious: the contact centre's line may have dropped it."""
+MESSAGE_MS: Final = 4_000
+"""Keeping a caller's message, which is one write to a table. Then the model has to say that it could not be kept."""
 
 # --- Twilio's side
 WEBHOOK_BODY_BYTES: Final = 32_768
@@ -166,6 +172,12 @@ DYNAMODB_CONNECTIONS: Final = 50
 """A call uses one for two short moments, so this serves many more calls than one process takes."""
 CALL_ITEM_TTL_S: Final = 4 * 3_600
 """Twilio ends a call after four hours at the latest; nobody asks about it later."""
+ENDED_CALL_TTL_S: Final = 48 * 3_600
+"""How long it is known how a call ended: for a look back at two whole days."""
+DYNAMODB_CLASH_TRIES: Final = 4
+"""At a transaction that clashes with somebody else's; each of them is over in milliseconds."""
+DYNAMODB_CLASH_WAIT_S: Final = 0.05
+"""Before the second try; longer before each that follows."""
 TOKENS_REMEMBERED: Final = 1_000
 """Handovers of this process whose token is known, so that a repeated save is the same save."""
 HUBSPOT_CONNECT_S: Final = 1.0
@@ -186,6 +198,10 @@ HUBSPOT_CONTENT_CHARS: Final = 4_000
 """HubSpot takes 65,536; nobody reads that while a caller waits."""
 HUBSPOT_SUBJECT_CHARS: Final = 200
 """What a list of tickets shows of it, and some more."""
+HUBSPOT_TEXT_CHARS: Final = 65_536
+"""HubSpot's own bound on a text; a note that would make a ticket's longer is not written into it."""
+HUBSPOT_TICKET_ROUNDS: Final = 2
+"""Read, then write; a clash means that somebody else has just made the ticket, and one more round finds it."""
 TWILIO_REST_S: Final = 3.0
 """One request. Twilio's answers take a few hundred milliseconds."""
 TWILIO_REST_ATTEMPTS: Final = 3
@@ -264,3 +280,45 @@ CHECKPOINT_TTL_S: Final = 900
 """A caller may think for a while between two turns; after a quarter of an hour nobody is on that line any more."""
 MOVE_MS: Final = 9_000
 """How long a call may take to its next turn boundary when the process is to stop. Then it is moved in mid-sentence."""
+
+# --- What is owed to the CRM, in seconds
+OUTBOX_TTL_S: Final = 3 * 86_400
+"""A weekend: longer than an outage of HubSpot, shorter than a customer's words may lie about undelivered."""
+OUTBOX_ENTRIES: Final = 1_000
+"""Conversations kept at a time, of all instances together. Beyond it something else is wrong, and is told."""
+OUTBOX_SHARDS: Final = 8
+"""Items that list the conversations: each stays below 5 KB, so that a change costs little and clashes are rare."""
+OUTBOX_NOTES: Final = 8
+"""Of one conversation; there are four kinds, each of which is made once or twice."""
+OUTBOX_LEASE_S: Final = 60
+"""Longer than `OUTBOX_DELIVERY_S`: when it is over, whoever leased the entry has stopped or died."""
+OUTBOX_DELIVERY_S: Final = 45
+"""A contact, a ticket and a note, each within its `HUBSPOT_TOTAL_S` unless all of them are slow."""
+OUTBOX_FIRST_WAIT_S: Final = 5
+"""Before a ticket is tried again that HubSpot has just not taken, all of its retries included."""
+OUTBOX_LOOK_S: Final = 30
+"""How often an instance looks for what others have left behind."""
+OUTBOX_PAUSE_FIRST_S: Final = 5
+"""After the first failure of HubSpot itself; doubled with each that follows."""
+OUTBOX_PAUSE_MAX_S: Final = 600
+"""Even after a long outage everything begins to arrive within ten minutes of its end."""
+OUTBOX_DENIED_S: Final = 1_800
+"""When HubSpot wants a person to do something: a key, a scope, a property, more requests a day."""
+OUTBOX_REFUSED_FIRST_S: Final = 300
+"""Before an entry that was refused for what it is; doubled with each refusal. Rules in an account change."""
+OUTBOX_REFUSALS: Final = 5
+"""Then it is given up, after an hour and a quarter: what was refused five times will not be taken."""
+OUTBOX_LAST_S: Final = 5
+"""For one last look before the process stops; what is not delivered then, another instance delivers."""
+
+# --- Looking back at calls
+RECONCILE_HOURS: Final = 24
+"""How far the command looks back unless told otherwise: once a day is how it is meant to be run."""
+RECONCILE_HOURS_MAX: Final = ENDED_CALL_TTL_S // 3_600
+"""Of calls before that nothing is known any more."""
+CALLS_PAGE: Final = 500
+"""Call records asked for at once: 500 of them are about 800 KB, and an answer may have a megabyte."""
+CALLS_PAGES: Final = 200
+"""A hundred thousand calls; more of them are not looked at one by one at a terminal."""
+CALLS_LOOKED_UP_AT_ONCE: Final = 16
+"""Questions to the table at a time, out of `DYNAMODB_CONNECTIONS`."""

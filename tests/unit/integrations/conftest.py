@@ -1,8 +1,13 @@
 """What the tests of the integrations share."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from voice_openai_connect.call.handover import HandoverRecord
+from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
+from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.dynamo_table import OwnTable, own_table
 
 
 @pytest.fixture
@@ -20,3 +25,17 @@ def record() -> HandoverRecord:
         route_to_queue="Support",
         hubspot_contact_id="101",
     )
+
+
+@pytest.fixture
+async def table(dynamo: SimulatedDynamo) -> AsyncIterator[OwnTable]:
+    """A table that no other test uses."""
+    async with own_table(dynamo) as table:
+        yield table
+
+
+@pytest.fixture
+async def repository(table: OwnTable) -> AsyncIterator[DynamoRepository]:
+    """One instance's way to it."""
+    async with table.repository() as repository:
+        yield repository

@@ -1,0 +1,121 @@
+"""What every instance must know about a call: one item a call, `call#{CallSid}`, changed attribute by attribute.
+
+Several instances write to it, so each write sets what it knows and leaves the rest alone. An item is kept as long as
+its latest write says, and once the call is over for `ENDED_CALL_TTL_S`, whatever comes after that.
+"""
+
+import secrets
+from dataclasses import asdict
+from typing import Any, Final
+
+import msgspec
+
+from voice_openai_connect import limits
+from voice_openai_connect.call.call_item import CallItem
+from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.call.outcome import DialOutcome, Outcome
+from voice_openai_connect.integrations.dynamo_client import ConditionNotMetError, DynamoClient, Item
+
+_STEPS: Final[dict[str, type[NextStep]]] = {"dial": DialPerson, "hang_up": HangUp, "promise_call_back": PromiseCallBack}
+_STEP_NAMES: Final = {kind: name for name, kind in _STEPS.items()}
+_ATTEMPTS: Final = range(1, limits.DIAL_ATTEMPTS + 1)
+_KEPT: Final = "expires_at = if_not_exists(kept_until, :until)"
+
+
+class DynamoCalls:
+    """The call items of a table. Every method raises `StoreError` when the table does not do it in time."""
+
+    def __init__(self, client: DynamoClient) -> None:
+        self._client = client
+
+    async def remember_step(self, call_sid: str, step: NextStep) -> None:
+        """Keep what Twilio is to be told next, instead of an earlier step."""
+        values = {":step": _write_step(step), ":until": self._client.now(limits.CALL_ITEM_TTL_S)}
+        await self._client.update(_key(call_sid), f"SET next_step = :step, {_KEPT}", values)
+
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        """Keep where the conversation is. It is newer than any step, so the step is removed."""
+        text, until = msgspec.json.encode(checkpoint).decode(), self._client.now(limits.CHECKPOINT_TTL_S)
+        change = f"SET checkpoint = :text, checkpoint_until = :until, {_KEPT} REMOVE next_step"
+        await self._client.update(_key(call_sid), change, {":text": text, ":until": until})
+
+    async def note_asked(self, call_sid: str) -> None:
+        """Keep that Twilio asked just now. A question alone does not make an item be kept any longer."""
+        values = {":now": self._client.now(), ":until": self._client.now(limits.CALL_ITEM_TTL_S)}
+        change = "SET asked_at = :now, expires_at = if_not_exists(expires_at, :until)"
+        await self._client.update(_key(call_sid), change, values)
+
+    async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
+        """Keep how a dial ended, and say whether that was news. Raises `ValueError` for an attempt we never make."""
+        if attempt not in _ATTEMPTS:
+            raise ValueError(f"attempts are 1 to {limits.DIAL_ATTEMPTS}")
+        name, until = f"dial_{attempt}", self._client.now(limits.CALL_ITEM_TTL_S)
+        # Named by whoever asks, so that the client's own repeat after a lost answer is still the first time.
+        values = {":outcome": outcome.value, ":us": secrets.token_hex(8), ":until": until}
+        change = f"SET {name} = :outcome, {name}_by = :us, {_KEPT}"
+        news = f"attribute_not_exists({name}) OR {name}_by = :us"
+        try:
+            await self._client.update(_key(call_sid), change, values, only_if=news)
+        except ConditionNotMetError:
+            return False
+        return True
+
+    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
+        """The call is over: keep how, and remove every word of the conversation."""
+        now, until = self._client.now(), self._client.now(limits.ENDED_CALL_TTL_S)
+        change = (
+            "SET outcome = :outcome, ended_at = :now, kept_until = :until, expires_at = :until"
+            " REMOVE checkpoint, checkpoint_until"
+        )
+        await self._client.update(_key(call_sid), change, {":outcome": outcome.value, ":now": now, ":until": until})
+
+    async def recall_call(self, call_sid: str) -> CallItem:
+        """Everything that is kept; an empty item if the call is unknown or its time is over."""
+        item = await self._client.get(_key(call_sid))
+        now = self._client.now()
+        if item.expired(now):
+            return CallItem()
+        until = item.number("checkpoint_until")
+        return CallItem(
+            step=_read_step(item.text("next_step")),
+            checkpoint=_read_checkpoint(item.text("checkpoint")) if until is None or until > now else None,
+            dials=_read_dials(item),
+            outcome=_read_outcome(item.text("outcome")),
+            asked_at=item.number("asked_at"),
+        )
+
+
+def _key(call_sid: str) -> str:
+    return f"call#{call_sid}"
+
+
+def _write_step(step: NextStep) -> str:
+    return msgspec.json.encode({"step": _STEP_NAMES[type(step)], **asdict(step)}).decode()
+
+
+def _read_step(text: str) -> NextStep | None:
+    """The step, or None if an older or newer version wrote something that is not understood here."""
+    try:
+        fields = msgspec.json.decode(text, type=dict[str, Any])
+        return msgspec.convert(fields, _STEPS[str(fields.pop("step", ""))])
+    except (msgspec.MsgspecError, KeyError):
+        return None
+
+
+def _read_checkpoint(text: str) -> Checkpoint | None:
+    try:
+        return msgspec.json.decode(text, type=Checkpoint)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _read_dials(item: Item) -> dict[int, DialOutcome]:
+    """A dial whose outcome is not understood has failed: what counts is that it is over."""
+    known = {outcome.value: outcome for outcome in DialOutcome}
+    found = {attempt: item.text(f"dial_{attempt}") for attempt in _ATTEMPTS}
+    return {attempt: known.get(text, DialOutcome.FAILED) for attempt, text in found.items() if text}
+
+
+def _read_outcome(text: str) -> Outcome | None:
+    return next((outcome for outcome in Outcome if outcome.value == text), None)

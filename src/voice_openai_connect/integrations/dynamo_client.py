@@ -1,0 +1,341 @@
+"""One table through one DynamoDB client: requests within a budget, and everything that can go wrong as one error.
+
+`token` is the table's key and a reserved word in DynamoDB's expressions, so it is always written `#t`.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+)
+
+from voice_openai_connect import limits
+from voice_openai_connect.integrations.dynamo_setup import EXPIRY, KEY
+
+if TYPE_CHECKING:
+    from aiobotocore.session import ClientCreatorContext
+    from types_aiobotocore_dynamodb import DynamoDBClient
+    from types_aiobotocore_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
+
+_THROTTLED: Final = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "ProvisionedThroughputExceeded",
+        "ThrottlingError",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "LimitExceededException",
+        "TooManyRequestsException",
+    }
+)
+_DENIED: Final = frozenset(
+    {
+        "AccessDeniedException",
+        "UnrecognizedClientException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "MissingAuthenticationToken",
+        "IncompleteSignatureException",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+    }
+)
+_CONDITION: Final = frozenset({"ConditionalCheckFailedException", "ConditionalCheckFailed"})
+"""The second is how a transaction names it."""
+_REASONS: Final = {
+    "ResourceNotFoundException": "missing_table",
+    "ValidationException": "refused",
+    "TransactionConflictException": "conflict",
+    "TransactionConflict": "conflict",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AwsKey:
+    """Credentials given by hand. What is None comes from the ordinary AWS chain."""
+
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+class StoreError(Exception):
+    """The table could not do what was asked.
+
+    `reason` is one of throttled, timeout, unreachable, denied, missing_table, refused, collision, conflict, full,
+    failed. Neither it nor the message ever carries a token.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"DynamoDB: {reason}")
+        self.reason = reason
+
+
+class ConditionNotMetError(StoreError):
+    """The item is not as the condition wants it. `item` is how it was, as far as that was asked for."""
+
+    def __init__(self, item: "Item") -> None:
+        super().__init__("refused")
+        self.item = item
+
+
+class Item:
+    """An item as it was read: attributes as text or numbers, empty where they are missing or of another kind."""
+
+    def __init__(self, attributes: Mapping[str, Any] | None) -> None:
+        self._attributes = attributes or {}
+
+    def __bool__(self) -> bool:
+        return bool(self._attributes)
+
+    def text(self, name: str) -> str:
+        """A string, or empty."""
+        return str(self._attributes.get(name, {}).get("S", ""))
+
+    def number(self, name: str) -> int | None:
+        """A whole number, or None."""
+        written = str(self._attributes.get(name, {}).get("N", ""))
+        return int(written) if written.lstrip("-").isdecimal() else None
+
+    def texts(self, name: str) -> frozenset[str]:
+        """A set of strings, or the empty one."""
+        return frozenset(self._attributes.get(name, {}).get("SS", ()))
+
+    def expired(self, now: int) -> bool:
+        """Whether its time is over: DynamoDB may keep it for days after that."""
+        return (self.number(EXPIRY) or 0) <= now
+
+
+Value = str | int | frozenset[str]
+Values = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One of several changes that are made together or not at all. Without a `change` the item is removed."""
+
+    key: str
+    change: str
+    values: Values
+    only_if: str = ""
+
+
+class DynamoClient:
+    """A table and the client that reaches it: `async with DynamoClient(...)`, one for the life of the process.
+
+    Credentials come from the ordinary AWS chain unless a `key` is given. `endpoint_url` points elsewhere than AWS.
+    `clock` gives seconds since the epoch. `on_throttle` is called for every answer in which DynamoDB asked us to
+    slow down, the ones that a retry made good included.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        key: AwsKey | None = None,
+        clock: Callable[[], float] = time.time,
+        on_throttle: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.table: Final = table
+        self._region = region
+        self._endpoint_url = endpoint_url
+        self._key = key or AwsKey()
+        self._clock = clock
+        self._on_throttle = on_throttle
+        self._open = AsyncExitStack()
+        self._client: DynamoDBClient | None = None
+
+    async def __aenter__(self) -> Self:
+        session = cast("Any", get_session())  # its stubs know the service by name, and 400 others as unknown
+        client: ClientCreatorContext[DynamoDBClient] = session.create_client(
+            "dynamodb",
+            region_name=self._region,
+            endpoint_url=self._endpoint_url,
+            aws_access_key_id=self._key.access_key_id,
+            aws_secret_access_key=self._key.secret_access_key,
+            aws_session_token=self._key.session_token,
+            config=AioConfig(
+                connect_timeout=limits.DYNAMODB_CONNECT_S,
+                read_timeout=limits.DYNAMODB_READ_S,
+                retries={"mode": "standard", "total_max_attempts": limits.DYNAMODB_ATTEMPTS},
+                max_pool_connections=limits.DYNAMODB_CONNECTIONS,
+            ),
+        )
+        self._client = await self._open.enter_async_context(client)
+        self._client.meta.events.register("needs-retry.dynamodb", self._count_throttles)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client = None
+        await self._open.aclose()
+
+    @property
+    def raw(self) -> "DynamoDBClient":
+        """The client itself, for what is asked for in one place only. To be used within `own_errors`."""
+        if self._client is None:
+            raise RuntimeError("DynamoRepository is used outside its `async with` block")
+        return self._client
+
+    def now(self, later_s: int = 0) -> int:
+        """Whole seconds since the epoch, now or later."""
+        return int(self._clock()) + later_s
+
+    async def get(self, key: str) -> Item:
+        """The item as it is at this moment; an empty one if there is none. Raises `StoreError`."""
+        async with within_budget():
+            found = await self.raw.get_item(TableName=self.table, Key=_key(key), ConsistentRead=True)
+        return Item(found.get("Item"))
+
+    async def put(self, key: str, values: Values, *, only_if: str, given: Values) -> None:
+        """Write a whole item. Raises `StoreError`, and `ConditionNotMetError` with the item that was there."""
+        async with within_budget():
+            await self.raw.put_item(
+                TableName=self.table,
+                Item={**_key(key), **_written(values)},
+                ExpressionAttributeValues=_written(given),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **_conditional(only_if),
+            )
+
+    async def update(self, key: str, change: str, values: Values, *, only_if: str = "") -> Item:
+        """Change attributes of an item, made if there is none; the item as it is then. `#t` stands for the key.
+
+        Raises `StoreError`, and `ConditionNotMetError` with the item as it was.
+        """
+        async with within_budget():
+            answer = await self.raw.update_item(
+                TableName=self.table,
+                Key=_key(key),
+                UpdateExpression=change,
+                ExpressionAttributeValues=_written(values),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **_conditional(only_if),
+            )
+        return Item(answer.get("Attributes"))
+
+    async def delete(self, key: str, *, only_if: str, given: Values) -> None:
+        """Remove an item. Raises `StoreError`, and `ConditionNotMetError`."""
+        async with within_budget():
+            await self.raw.delete_item(
+                TableName=self.table,
+                Key=_key(key),
+                ExpressionAttributeValues=_written(given),
+                **_conditional(only_if),
+            )
+
+    async def together(self, *changes: Change) -> None:
+        """Make all of these changes, or none. A clash with somebody else's is over in milliseconds: it is tried again.
+
+        Raises `ConditionNotMetError` when a condition does not hold, and `StoreError`.
+        """
+        for done in range(1, limits.DYNAMODB_CLASH_TRIES):
+            try:
+                return await self._transact(changes)
+            except StoreError as error:
+                if error.reason != "conflict":
+                    raise
+            await asyncio.sleep(limits.DYNAMODB_CLASH_WAIT_S * done)
+        return await self._transact(changes)
+
+    async def _transact(self, changes: Sequence[Change]) -> None:
+        async with within_budget():
+            await self.raw.transact_write_items(TransactItems=[_action(self.table, change) for change in changes])
+
+    def _count_throttles(self, *, response: tuple[Any, dict[str, Any]] | None = None, **_: object) -> None:
+        """Sees every answer before botocore decides whether to try again, and leaves that decision to it."""
+        if response and response[1].get("Error", {}).get("Code") in _THROTTLED:
+            self._on_throttle()
+
+
+def _key(key: str) -> dict[str, "AttributeValueTypeDef"]:
+    return {KEY: {"S": key}}
+
+
+def _written(values: Values) -> dict[str, "AttributeValueTypeDef"]:
+    return {name: _value(value) for name, value in values.items()}
+
+
+def _value(value: Value) -> "AttributeValueTypeDef":
+    if isinstance(value, frozenset):
+        return {"SS": sorted(value)}
+    return {"S": value} if isinstance(value, str) else {"N": str(value)}
+
+
+def _conditional(only_if: str) -> dict[str, Any]:
+    """A condition as requests have it. DynamoDB refuses names that are not used."""
+    names = {"ExpressionAttributeNames": {"#t": KEY}} if "#t" in only_if else {}
+    return {"ConditionExpression": only_if, **names} if only_if else {}
+
+
+def _action(table: str, change: Change) -> "TransactWriteItemTypeDef":
+    item: Any = {
+        "TableName": table,
+        "Key": _key(change.key),
+        "ExpressionAttributeValues": _written(change.values),
+        **_conditional(change.only_if),
+    }
+    if change.change:
+        item["UpdateExpression"] = change.change
+        return {"Update": item}
+    return {"Delete": item}
+
+
+@asynccontextmanager
+async def within_budget() -> AsyncGenerator[None]:
+    """Bounds one operation, retries included, and turns everything that can go wrong into `StoreError`."""
+    with own_errors():
+        async with asyncio.timeout(limits.SAVE_MS / 1000):
+            yield
+
+
+@contextmanager
+def own_errors() -> Generator[None]:
+    """The services' errors as ours. Their messages can hold whole items, so they are cut off here."""
+    try:
+        yield
+    except ClientError as error:
+        raise _own(error) from None
+    except (ConnectTimeoutError, ReadTimeoutError, TimeoutError):
+        raise StoreError("timeout") from None
+    except (NoCredentialsError, PartialCredentialsError):
+        raise StoreError("denied") from None
+    except BotoCoreError:
+        raise StoreError("unreachable") from None
+
+
+def _own(error: ClientError) -> StoreError:
+    response: dict[str, Any] = cast("Any", error.response)
+    code = str(response.get("Error", {}).get("Code", ""))
+    if code == "TransactionCanceledException":
+        # The first that says why: the others only say that they were not the reason.
+        reasons = [str(reason.get("Code", "")) for reason in response.get("CancellationReasons", ())]
+        code = next((reason for reason in reasons if reason not in {"", "None"}), code)
+    if code in _CONDITION:
+        return ConditionNotMetError(Item(response.get("Item")))
+    return StoreError(_reason(code))
+
+
+def _reason(code: str) -> str:
+    if code in _THROTTLED:
+        return "throttled"
+    if code in _DENIED:
+        return "denied"
+    return _REASONS.get(code, "failed")

@@ -1,0 +1,232 @@
+import asyncio
+
+import pytest
+
+from voice_openai_connect import limits
+from voice_openai_connect.call.call_item import CallItem
+from voice_openai_connect.call.checkpoint import Checkpoint, Turn
+from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.call.outcome import DialOutcome, Outcome
+from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
+from voice_openai_connect.simulator.dynamo_table import OwnTable
+
+# --- What a call does next
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        DialPerson(token="0123456789", announce=True),
+        DialPerson(attempt=2, apologise=True),
+        HangUp(),
+        PromiseCallBack(),
+    ],
+)
+async def test_another_instance_recalls_the_step_of_a_call(
+    table: OwnTable, repository: DynamoRepository, step: NextStep
+) -> None:
+    await repository.remember_step("CA1", step)
+    async with table.repository() as other:
+        assert await other.recall_call("CA1") == CallItem(step)
+
+
+async def test_a_later_step_replaces_an_earlier_one(repository: DynamoRepository) -> None:
+    await repository.remember_step("CA1", DialPerson(token="0123456789"))
+    await repository.remember_step("CA1", HangUp())
+    assert await repository.recall_call("CA1") == CallItem(HangUp())
+
+
+async def test_a_call_nobody_remembers_has_no_step(repository: DynamoRepository) -> None:
+    assert await repository.recall_call("CA1") == CallItem()
+
+
+async def test_an_expired_step_is_not_recalled_although_the_table_still_has_it(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    await repository.remember_step("CA1", HangUp())
+    table.now += limits.CALL_ITEM_TTL_S
+    assert await repository.recall_call("CA1") == CallItem()
+    assert await table.item("call#CA1")
+
+
+@pytest.mark.parametrize("written", ['{"step":"fly"}', "[]", "", '{"step":"dial","attempt":"x"}', '{"step":[]}'])
+async def test_a_step_that_another_version_wrote_is_no_step(
+    table: OwnTable, repository: DynamoRepository, written: str
+) -> None:
+    await table.write("call#CA1", next_step=written)
+    assert await repository.recall_call("CA1") == CallItem()
+
+
+# --- Checkpoints
+
+CHECKPOINT = Checkpoint((Turn("caller", "My order, the blue “one”, never came"), Turn("assistant", "Sorry!")), 2)
+
+
+async def test_another_instance_recalls_where_a_conversation_was(table: OwnTable, repository: DynamoRepository) -> None:
+    await repository.save_checkpoint("CA1", Checkpoint())
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    async with table.repository() as other:
+        assert await other.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
+
+
+async def test_a_step_leaves_the_checkpoint_where_it_is(repository: DynamoRepository) -> None:
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    await repository.remember_step("CA1", HangUp())
+
+    assert await repository.recall_call("CA1") == CallItem(HangUp(), CHECKPOINT)
+
+
+async def test_a_checkpoint_is_newer_than_any_step(repository: DynamoRepository) -> None:
+    await repository.remember_step("CA1", HangUp())
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+
+    assert await repository.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
+
+
+async def test_a_checkpoint_grows_old_also_while_the_step_after_it_is_good(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    await repository.remember_step("CA1", HangUp())
+    table.now += limits.CHECKPOINT_TTL_S
+
+    assert await repository.recall_call("CA1") == CallItem(HangUp())
+
+
+async def test_a_checkpoint_of_a_version_that_gave_it_no_time_is_as_good_as_its_item(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    await table.write("call#CA1", checkpoint='{"turns": [], "resumes": 2}')
+
+    assert await repository.recall_call("CA1") == CallItem(checkpoint=Checkpoint(resumes=2))
+
+
+async def test_a_checkpoint_that_is_too_old_is_not_gone_on_from(table: OwnTable, repository: DynamoRepository) -> None:
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    table.now += limits.CHECKPOINT_TTL_S
+
+    assert await repository.recall_call("CA1") == CallItem()
+
+
+@pytest.mark.parametrize("written", ["", "[]", "{", '{"turns": 7}', '{"turns": [["caller"]]}'])
+async def test_a_checkpoint_that_another_version_wrote_is_no_checkpoint(
+    table: OwnTable, repository: DynamoRepository, written: str
+) -> None:
+    await table.write("call#CA1", checkpoint=written)
+
+    assert await repository.recall_call("CA1") == CallItem()
+
+
+# --- Dials
+
+
+async def test_the_end_of_a_dial_is_news_once(table: OwnTable, repository: DynamoRepository) -> None:
+    assert await repository.note_dial("CA1", 1, DialOutcome.BUSY)
+    async with table.repository() as other:
+        assert not await other.note_dial("CA1", 1, DialOutcome.NO_ANSWER)
+        assert await other.note_dial("CA1", 2, DialOutcome.CONNECTED)
+
+    assert (await repository.recall_call("CA1")).dials == {1: DialOutcome.BUSY, 2: DialOutcome.CONNECTED}
+
+
+async def test_of_many_instances_that_hear_of_a_dial_at_once_one_is_the_first(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    async with table.repository() as other:
+        told = [each.note_dial("CA1", 1, DialOutcome.BUSY) for each in (repository, other) for _ in range(8)]
+        assert sorted(await asyncio.gather(*told)) == [False] * 15 + [True]
+
+
+async def test_a_dial_whose_answer_was_lost_is_still_the_first(table: OwnTable) -> None:
+    async with table.losing_reply() as url, table.repository(at=url) as repository:
+        assert await repository.note_dial("CA1", 1, DialOutcome.BUSY)
+        assert not await repository.note_dial("CA1", 1, DialOutcome.BUSY)
+
+
+@pytest.mark.parametrize("attempt", [0, 3])
+async def test_an_attempt_that_we_never_make_is_refused(repository: DynamoRepository, attempt: int) -> None:
+    with pytest.raises(ValueError, match="attempts are 1 to 2"):
+        await repository.note_dial("CA1", attempt, DialOutcome.BUSY)
+
+
+async def test_a_dial_that_another_version_wrote_has_failed(table: OwnTable, repository: DynamoRepository) -> None:
+    await table.write("call#CA1", dial_1="eaten_by_a_dog")
+
+    assert (await repository.recall_call("CA1")).dials == {1: DialOutcome.FAILED}
+
+
+async def test_dials_leave_step_and_checkpoint_where_they_are(repository: DynamoRepository) -> None:
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    await repository.remember_step("CA1", DialPerson(token="0123456789"))
+    await repository.note_dial("CA1", 1, DialOutcome.BUSY)
+
+    assert await repository.recall_call("CA1") == CallItem(
+        DialPerson(token="0123456789"), CHECKPOINT, {1: DialOutcome.BUSY}
+    )
+
+
+# --- Questions and the end
+
+
+async def test_it_is_known_when_twilio_asked_last(table: OwnTable, repository: DynamoRepository) -> None:
+    await repository.remember_step("CA1", HangUp())
+    await repository.note_asked("CA1")
+    table.now += 5
+    await repository.note_asked("CA1")
+
+    assert await repository.recall_call("CA1") == CallItem(HangUp(), asked_at=int(table.now))
+
+
+async def test_a_question_does_not_lengthen_the_time_of_a_checkpoint(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    await repository.note_asked("CA1")
+
+    assert int((await table.item("call#CA1"))["expires_at"]) == table.now + limits.CHECKPOINT_TTL_S
+
+
+async def test_a_closed_call_keeps_how_it_ended_and_no_word_of_it(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    await repository.remember_step("CA1", HangUp())
+    await repository.note_dial("CA1", 1, DialOutcome.CONNECTED)
+    await repository.note_asked("CA1")
+    asked = int(table.now)
+    await repository.close_call("CA1", Outcome.CALLER_LEFT)
+    await repository.close_call("CA1", Outcome.CONNECTED_WITH_CONTEXT)
+
+    assert await repository.recall_call("CA1") == CallItem(
+        HangUp(), None, {1: DialOutcome.CONNECTED}, Outcome.CONNECTED_WITH_CONTEXT, asked
+    )
+    item = await table.item("call#CA1")
+    assert int(item["ended_at"]) == table.now
+    assert "blue" not in str(item)
+
+
+@pytest.mark.parametrize("late", ["step", "dial", "checkpoint", "question"])
+async def test_whatever_comes_after_the_end_does_not_shorten_the_time_it_is_known(
+    table: OwnTable, repository: DynamoRepository, late: str
+) -> None:
+    await repository.close_call("CA1", Outcome.CONTAINED)
+    match late:
+        case "step":
+            await repository.remember_step("CA1", HangUp())
+        case "dial":
+            await repository.note_dial("CA1", 1, DialOutcome.CONNECTED)
+        case "checkpoint":
+            await repository.save_checkpoint("CA1", CHECKPOINT)
+        case _:
+            await repository.note_asked("CA1")
+    table.now += limits.ENDED_CALL_TTL_S - 1
+    assert (await repository.recall_call("CA1")).outcome is Outcome.CONTAINED
+
+    table.now += 1
+    assert await repository.recall_call("CA1") == CallItem()
+
+
+async def test_an_outcome_that_another_version_wrote_is_none(table: OwnTable, repository: DynamoRepository) -> None:
+    await table.write("call#CA1", outcome="abducted")
+
+    assert (await repository.recall_call("CA1")).outcome is None
