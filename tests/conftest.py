@@ -1,12 +1,34 @@
 """Servers of the town that many tests share. Each is real, on 127.0.0.1, at a port of its own."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+
+REAL_TIME = {"journeys", "faults"}
+"""Folders whose tests play calls: they mostly wait, and what they hear must not depend on a busy machine."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the calls out like cards, to every worker the same share and before all else.
+
+    What computes comes after them: side by side, it would take the time that a call needs to be in time.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    calls = [item for item in items if REAL_TIME.intersection(Path(item.path).parts)]
+    others = [item for item in items if not REAL_TIME.intersection(Path(item.path).parts)]
+    dealt: list[pytest.Item] = []
+    for worker in range(workers):
+        hand = calls[worker::workers]
+        share = len(items) * (worker + 1) // workers - len(dealt) - len(hand)
+        dealt += hand + others[: max(0, share)]
+        del others[: max(0, share)]
+    items[:] = dealt + others
 
 
 @pytest.fixture(scope="session")
