@@ -197,7 +197,8 @@ def _say_what_is_unusual(settings: Settings) -> None:
 async def _serve(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool], listening: socket.socket) -> None:
     async with open_gateway(settings, profiles, tools) as parts:
         port = listening.getsockname()[1]
-        server = DrainingServer(server_config(parts.app, host=settings.host, port=port), parts.sessions.drain)
+        sessions, config = parts.sessions, server_config(parts.app, host=settings.host, port=port)
+        server = DrainingServer(config, sessions.drain, sessions.hasten)
         log.info("serving", host=settings.host, port=port, public=settings.public_base_url)
         await server.serve([listening])
 

@@ -168,18 +168,19 @@ class Gateway:
             return self._render(FAIL_OPEN, request.called)
         return self._connect(request)
 
-    def _connect(self, request: VoiceRequest, **parameters: str) -> str:
+    def _connect(self, request: VoiceRequest, *, resumes: bool = False) -> str:
         """A stream under a new ticket; what Twilio passes on with it comes back in `start`."""
         ticket = issue_ticket(
             self.front.secrets[0],
             call_sid=request.call_sid,
             expires_at_s=int(time.time()) + limits.STREAM_TICKET_S,
             nonce=secrets.token_bytes(16),
+            resumes=resumes,
         )
         return connect_stream(
             stream_url=f"{self.front.stream_base_url}/twilio/stream/{ticket}",
             action_url=f"{self.front.public_base_url}/twilio/next",
-            parameters={"caller": request.caller, "called": request.called, **parameters},
+            parameters={"caller": request.caller, "called": request.called},
             status_url=f"{self.front.public_base_url}/twilio/stream-status",
         )
 
@@ -191,7 +192,7 @@ class Gateway:
         step = after_stream(item, caller_left=left)
         if isinstance(step, ResumeStream):
             if self.sessions.admits:
-                return self._connect(request, resume="yes")
+                return self._connect(request, resumes=True)
             step = FAIL_OPEN
         return self._render(step, request.called)
 
@@ -238,7 +239,8 @@ class Gateway:
 
     async def serve_socket(self, websocket: WebSocket, ticket: Ticket) -> None:
         """Run the call on an admitted socket, to its end."""
-        if not self.sessions.claim(ticket.call_sid):
+        claim = self.sessions.claim(ticket.call_sid, takes_over=ticket.resumes)
+        if claim is None:
             self._refuse("socket", "line_taken")
             await websocket.close(code=1008)
             return
@@ -252,25 +254,24 @@ class Gateway:
         try:
             start = await self._first_words(socket, reader)
             if start is not None and self._belongs(start, ticket):
-                handler = await self._take_call(start)
-                await handler.run(socket, reader, start.stream_sid)
+                handler = await self._take_call(start, resumes=ticket.resumes)
+                if self.sessions.started(claim, handler):
+                    await handler.run(socket, reader, start.stream_sid)
         finally:
-            self.sessions.release(ticket.call_sid)
+            self.sessions.release(claim)
             await socket.close()
             if handler is not None:
                 await handler.settle()
 
-    async def _take_call(self, start: StreamStart) -> StreamHandler:
+    async def _take_call(self, start: StreamStart, *, resumes: bool) -> StreamHandler:
         """The call that this stream carries: a new one, or one that goes on from its checkpoint."""
         caller, called = start.parameters.get("caller", ""), start.parameters.get("called", "")
         identity = identity_of(start.call_sid, caller, called)
         resumed = None
-        if "resume" in start.parameters:
+        if resumes:
             resumed = (await self.sessions.recall(start.call_sid)).checkpoint or LOST
         call = self._make_call(identity, self._desk.call_settings(called), resumed)
-        handler = StreamHandler(call, self._desk.outside(identity), self._desk.observer(identity))
-        self.sessions.started(start.call_sid, handler)
-        return handler
+        return StreamHandler(call, self._desk.outside(identity), self._desk.observer(identity))
 
     async def _first_words(self, socket: StarletteMediaSocket, reader: MediaReader) -> StreamStart | None:
         """The `start` message, which must come within its time."""

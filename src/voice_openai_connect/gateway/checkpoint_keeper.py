@@ -18,6 +18,7 @@ class CheckpointKeeper:
         self._on_failure = on_failure
         self._next: Callable[[], Awaitable[None]] | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._stopped = False
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write this, after what is being written now."""
@@ -27,12 +28,20 @@ class CheckpointKeeper:
         """Keep how the call ended, instead of anything that was said in it."""
         self._enqueue(lambda: self._store.close_call(self._call_sid, outcome))
 
+    def stop(self) -> None:
+        """Write nothing more: somebody else does now."""
+        self._stopped, self._next = True, None
+        if self._writing is not None:
+            self._writing.cancel()
+
     async def settled(self) -> None:
         """Return when nothing more is on its way; each write is bounded."""
         if self._writing is not None:
             await asyncio.wait({self._writing})
 
     def _enqueue(self, work: Callable[[], Awaitable[None]]) -> None:
+        if self._stopped:
+            return
         self._next = work
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(), name=f"checkpoints {self._call_sid}")

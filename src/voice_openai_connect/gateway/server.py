@@ -1,7 +1,8 @@
 """uvicorn that finishes its calls before it stops.
 
 Stock uvicorn closes every WebSocket with 1012 at the first SIGTERM. This one first drains: readiness fails, no new
-call is taken, calls on the line go on and are then handed to a person. A second signal stops at once.
+call is taken, calls on the line go on and are then handed to a person. A second signal lets no call wait any longer for
+the end of a turn; a third stops at once.
 """
 
 import asyncio
@@ -15,24 +16,34 @@ from voice_openai_connect import limits
 
 
 class DrainingServer(uvicorn.Server):
-    """A server whose first stop signal begins a drain; the real shutdown comes when the drain is over."""
+    """A server whose first stop signal begins a drain, and whose second one hastens it.
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+    The real shutdown comes when the drain is over, or with a third signal.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], hasten: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._drain = drain
+        self._hasten = hasten
+        self._signals = 0
         self._draining: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn on SIGINT and SIGTERM, outside the event loop's own flow."""
-        if self._draining is not None:
-            super().handle_exit(sig, frame)
-            return
-        self._loop.call_soon_threadsafe(self._begin_drain)
+        self._signals += 1
+        match self._signals:
+            case 1:
+                self._loop.call_soon_threadsafe(self._begin_drain)
+            case 2:
+                self._loop.call_soon_threadsafe(self._hasten)
+            case _:
+                super().handle_exit(sig, frame)
 
     def _begin_drain(self) -> None:
-        if self._draining is None:
-            self._draining = self._loop.create_task(self._drain_then_stop(), name="drain")
+        self._draining = self._loop.create_task(self._drain_then_stop(), name="drain")
 
     async def _drain_then_stop(self) -> None:
         try:

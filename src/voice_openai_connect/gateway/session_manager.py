@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 from voice_openai_connect import limits
@@ -15,6 +16,16 @@ from voice_openai_connect.gateway.stream_handler import StreamHandler
 _T = TypeVar("_T")
 
 
+@dataclass(slots=True, eq=False)
+class Claim:
+    """One stream's right to the line of its call, until it is released, or another stream takes the line over."""
+
+    call_sid: str
+    handler: StreamHandler | None = None
+    """Who serves the stream, once its `start` has come."""
+    lost: bool = False
+
+
 class SessionManager:
     """The live calls of this process, and the little that must be known about them after their stream has closed."""
 
@@ -24,8 +35,7 @@ class SessionManager:
         self._store = store
         self._max_calls = max_calls
         self._on_failure = on_failure
-        self._live: dict[str, StreamHandler] = {}
-        self._claimed: set[str] = set()
+        self._claimed: dict[str, Claim] = {}
         self._used_tickets: OrderedDict[bytes, float] = OrderedDict()
         self._steps: OrderedDict[str, NextStep] = OrderedDict()
         self._idle = asyncio.Event()
@@ -43,9 +53,9 @@ class SessionManager:
         return not self.draining and len(self._claimed) < self._max_calls
 
     @property
-    def live(self) -> dict[str, StreamHandler]:
+    def live(self) -> Mapping[str, StreamHandler]:
         """The calls on the line, by CallSid."""
-        return self._live
+        return {sid: claim.handler for sid, claim in self._claimed.items() if claim.handler is not None}
 
     def use_ticket(self, nonce: bytes, expires_at_s: float, now_s: float) -> bool:
         """True the first time a ticket is shown. Tickets that have expired need not be remembered."""
@@ -56,24 +66,37 @@ class SessionManager:
         self._used_tickets[nonce] = expires_at_s
         return True
 
-    def claim(self, call_sid: str) -> bool:
-        """Take the line of this call; False if it is taken or there is no room. To be released in `finally`."""
-        if call_sid in self._claimed or len(self._claimed) >= self._max_calls:
-            return False
-        self._claimed.add(call_sid)
+    def claim(self, call_sid: str, *, takes_over: bool = False) -> Claim | None:
+        """Take the line of this call; None if it is taken or there is no room. To be released in `finally`.
+
+        With `takes_over` a line that is taken is given up by whoever had it: Twilio has left that stream, and nobody
+        has closed its socket.
+        """
+        earlier = self._claimed.get(call_sid)
+        if earlier is None and len(self._claimed) >= self._max_calls:
+            return None
+        if earlier is not None:
+            if not takes_over:
+                return None
+            earlier.lost = True
+            if earlier.handler is not None:
+                earlier.handler.give_way()
+        self._claimed[call_sid] = claim = Claim(call_sid)
         self._idle.clear()
-        return True
+        return claim
 
-    def started(self, call_sid: str, handler: StreamHandler) -> None:
-        """The claimed line has its call."""
-        self._live[call_sid] = handler
+    def started(self, claim: Claim, handler: StreamHandler) -> bool:
+        """The claimed line has its call; False if another stream has taken the line over meanwhile."""
+        claim.handler = handler
+        return not claim.lost
 
-    def release(self, call_sid: str) -> None:
-        """The line is free again."""
-        self._live.pop(call_sid, None)
-        self._claimed.discard(call_sid)
+    def release(self, claim: Claim) -> None:
+        """The line is free again, unless another stream has taken it over."""
+        if self._claimed.get(claim.call_sid) is not claim:
+            return
+        del self._claimed[claim.call_sid]
         if self.draining:
-            self._expect_question(call_sid)
+            self._expect_question(claim.call_sid)
         if not self._claimed:
             self._idle.set()
 
@@ -116,7 +139,7 @@ class SessionManager:
 
     def order_handover(self, call_sid: str) -> bool:
         """Send a live call to a person. False if there is no such call here."""
-        handler = self._live.get(call_sid)
+        handler = self.live.get(call_sid)
         if handler is None:
             return False
         handler.post(ev.HandoverOrdered())
@@ -130,13 +153,19 @@ class SessionManager:
         Each wait is bounded. The last one is for Twilio, which asks what is next only after a stream has closed.
         """
         self.draining = True
-        for handler in list(self._live.values()):
-            handler.post(ev.MoveOrdered())
+        self._order_all(ev.MoveOrdered())
         if not await _within(limits.SHUTDOWN_S, self._idle):
-            for call_sid in list(self._live):
-                self.order_handover(call_sid)
+            self._order_all(ev.HandoverOrdered())
             await _within(limits.SHUTDOWN_S, self._idle)
         await _within(limits.NEXT_ASKED_S, self._all_asked)
+
+    def hasten(self) -> None:
+        """While draining: let no call wait for the end of a turn any more. Calls that cannot move go to a person."""
+        self._order_all(ev.MoveOrdered(at_once=True))
+
+    def _order_all(self, order: ev.Event) -> None:
+        for handler in self.live.values():
+            handler.post(order)
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:

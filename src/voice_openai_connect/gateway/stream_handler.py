@@ -95,6 +95,15 @@ class StreamHandler:
         self._lost(reason)
         self._stop_listening()
 
+    def give_way(self) -> None:
+        """Another stream has this call now: end, and leave what it has written, and will write, alone."""
+        self._closing = True
+        self._keeper.stop()
+        self.post(ev.StreamLost("taken_over"))
+        self._over.set()
+        for task in self._tasks:
+            task.cancel()
+
     async def run(self, socket: MediaSocket, reader: MediaReader, stream_sid: str) -> None:
         """Serve the call from its verified `start` until its stream is closed. `settle` comes after it, always."""
         self._socket, self._writer = socket, MediaWriter(stream_sid)

@@ -228,7 +228,8 @@ async def _within(settings: Mapping[str, str], tools: tuple[OwnTool, ...], port:
     loaded = load_settings(settings, None)
     profiles = load_profiles(loaded.agent_profile)
     async with open_gateway(loaded, profiles, tools) as parts:
-        server = DrainingServer(server_config(parts.app, host="127.0.0.1", port=port), parts.sessions.drain)
+        sessions, config = parts.sessions, server_config(parts.app, host="127.0.0.1", port=port)
+        server = DrainingServer(config, sessions.drain, sessions.hasten)
         task = asyncio.create_task(server.serve_within(), name="gateway server")
         try:
             await server.until_started()

@@ -15,7 +15,7 @@ CALL_SID: Final = re.compile(r"CA[0-9a-f]{32}")
 NONCE_BYTES: Final = range(8, 33)
 _PURPOSE: Final = b"voice-openai-connect media stream ticket 1"
 """Derives the key. A signature made with the same secret for anything else is worth nothing here."""
-_TICKET: Final = re.compile(r"(CA[0-9a-f]{32})\.([0-9]{1,12})\.([A-Za-z0-9_-]{11,43})\.([A-Za-z0-9_-]{43})")
+_TICKET: Final = re.compile(r"(CA[0-9a-f]{32})\.([0-9]{1,12})(r?)\.([A-Za-z0-9_-]{11,43})\.([A-Za-z0-9_-]{43})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,11 @@ class Ticket:
     call_sid: str
     expires_at_s: int
     nonce: bytes
+    resumes: bool = False
+    """Twilio was told to open this stream because an earlier one of the same call has ended."""
 
 
-def issue_ticket(secret: str, *, call_sid: str, expires_at_s: int, nonce: bytes) -> str:
+def issue_ticket(secret: str, *, call_sid: str, expires_at_s: int, nonce: bytes, resumes: bool = False) -> str:
     """A ticket for one call until `expires_at_s` (epoch seconds), safe as a URL path segment.
 
     `nonce` is 8 to 32 random bytes, never used twice. Raises ValueError for anything that could not be read back.
@@ -36,7 +38,7 @@ def issue_ticket(secret: str, *, call_sid: str, expires_at_s: int, nonce: bytes)
         raise ValueError("a ticket needs a secret")
     if not CALL_SID.fullmatch(call_sid) or len(nonce) not in NONCE_BYTES or not 0 <= expires_at_s < 10**12:
         raise ValueError("a ticket needs a CallSid, a time in epoch seconds, and a nonce of 8 to 32 bytes")
-    claims = f"{call_sid}.{expires_at_s}.{_text(nonce)}"
+    claims = f"{call_sid}.{expires_at_s}{'r' if resumes else ''}.{_text(nonce)}"
     return f"{claims}.{_seal(secret, claims)}"
 
 
@@ -50,7 +52,7 @@ def read_ticket(secrets: Sequence[str], ticket: str, *, now_s: float) -> Ticket 
     expires_at_s = int(shape[2])
     if not any(genuine) or now_s >= expires_at_s:
         return None
-    return Ticket(shape[1], expires_at_s, _bytes(shape[3]))
+    return Ticket(shape[1], expires_at_s, _bytes(shape[4]), resumes=bool(shape[3]))
 
 
 def _seal(secret: str, claims: str) -> str:

@@ -373,9 +373,10 @@ async def test_a_process_is_ready_while_it_takes_calls(site: Site) -> None:
         return answer.status_code, answer.json()["status"]
 
     assert await readiness() == (200, "ready")
-    assert site.sessions.claim("the only call")
+    claim = site.sessions.claim("the only call")
+    assert claim
     assert await readiness() == (503, "full")
-    site.sessions.release("the only call")
+    site.sessions.release(claim)
     assert await readiness() == (200, "ready")
     site.sessions.draining = True
     assert await readiness() == (503, "draining")

@@ -73,3 +73,17 @@ async def test_a_write_that_fails_is_told_and_the_next_one_is_made() -> None:
 
 async def test_nothing_kept_means_nothing_to_wait_for() -> None:
     await asyncio.wait_for(keeper(Table(), []).settled(), 5)
+
+
+async def test_once_stopped_it_writes_nothing_more_not_even_what_was_waiting() -> None:
+    table = Table()
+    keeping = keeper(table, failures := list[str]())
+    keeping.keep(Checkpoint(resumes=1))
+    await asyncio.sleep(0)
+    keeping.keep(Checkpoint(resumes=2))
+    keeping.stop()
+    keeping.keep(Checkpoint(resumes=3))
+    table.open.set()
+    await asyncio.wait_for(keeping.settled(), 10)
+
+    assert table.written == failures == []

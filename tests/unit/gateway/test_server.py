@@ -31,8 +31,12 @@ async def main(ending):
         print("draining", flush=True)
         if ending == "broken":
             raise ZeroDivisionError
-        if ending == "waits":
+        if ending in {"waits", "hastens"}:
             await drained.wait()
+    def hasten():
+        print("hastened", flush=True)
+        if ending == "hastens":
+            drained.set()
     async def finish(request):
         drained.set()
         return PlainTextResponse("ok")
@@ -47,7 +51,7 @@ async def main(ending):
     app = Starlette(routes=[Route("/drained", finish), WebSocketRoute("/twilio/stream/{ticket}", echo)])
     with listening_socket("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
-        server = DrainingServer(server_config(app, host="127.0.0.1", port=port), drain)
+        server = DrainingServer(server_config(app, host="127.0.0.1", port=port), drain, hasten)
         serving = asyncio.create_task(server.serve([listening]))
         await server.until_started()
         print(port, flush=True)
@@ -128,11 +132,37 @@ async def test_while_it_drains_sockets_stay_open_and_requests_are_answered(tmp_p
         assert await server.status() == 0
 
 
-async def test_a_second_signal_ends_it_in_the_middle_of_a_drain(tmp_path: Path) -> None:
+async def test_a_second_signal_hastens_the_drain_and_cuts_nobody_off(tmp_path: Path) -> None:
     async with child(tmp_path, "waits") as server:
+        url = f"127.0.0.1:{server.port}"
+        async with connect(f"ws://{url}/twilio/stream/secret-ticket") as socket:
+            server.process.send_signal(signal.SIGTERM)
+            await server.says("draining")
+            server.process.send_signal(signal.SIGTERM)
+            await server.says("hastened")
+            await socket.send("still there? ")
+            assert await asyncio.wait_for(socket.recv(), DEADLINE_S) == "still there? still there? "
+            async with httpx2.AsyncClient(trust_env=False) as client:
+                await client.get(f"http://{url}/drained")
+
+        assert await server.status() == 0
+
+
+async def test_a_drain_that_was_hastened_ends_in_peace(tmp_path: Path) -> None:
+    async with child(tmp_path, "hastens") as server:
         server.process.send_signal(signal.SIGTERM)
         await server.says("draining")
         server.process.send_signal(signal.SIGTERM)
+
+        assert await server.status() == 0
+
+
+async def test_a_third_signal_ends_it_in_the_middle_of_a_drain(tmp_path: Path) -> None:
+    async with child(tmp_path, "waits") as server:
+        for said in ("draining", "hastened", ""):
+            server.process.send_signal(signal.SIGTERM)
+            if said:
+                await server.says(said)
 
         assert await server.status() in {0, -signal.SIGTERM}
 
@@ -167,7 +197,7 @@ async def test_on_somebody_else_s_loop_it_leaves_the_signals_alone() -> None:
 
     with listening_socket("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
-    server = DrainingServer(server_config(Starlette(), host="127.0.0.1", port=port), drain)
+    server = DrainingServer(server_config(Starlette(), host="127.0.0.1", port=port), drain, drained.clear)
     serving = asyncio.create_task(server.serve_within())
     await asyncio.wait_for(server.until_started(), DEADLINE_S)
 

@@ -13,7 +13,7 @@ from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.handover import HandoverRecord, Redemption
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
-from voice_openai_connect.gateway.session_manager import SessionManager
+from voice_openai_connect.gateway.session_manager import Claim, SessionManager
 from voice_openai_connect.gateway.stream_handler import StreamHandler
 
 DEADLINE_S = 10
@@ -79,6 +79,10 @@ class OnTheLine:
     def __init__(self) -> None:
         self.posted: list[ev.Event] = []
         self.ordered = asyncio.Event()
+        self.gave_way = False
+
+    def give_way(self) -> None:
+        self.gave_way = True
 
     def post(self, event: ev.Event) -> None:
         self.posted.append(event)
@@ -88,9 +92,10 @@ class OnTheLine:
 
 def live(manager: SessionManager, call_sid: str) -> OnTheLine:
     """A call on its line."""
-    assert manager.claim(call_sid)
+    claim = manager.claim(call_sid)
+    assert claim
     call = OnTheLine()
-    manager.started(call_sid, cast("StreamHandler", call))
+    assert manager.started(claim, cast("StreamHandler", call))
     return call
 
 
@@ -98,10 +103,21 @@ class Office(SessionManager):
     """A manager that keeps what was reported to it."""
 
     def __init__(self, store: Store | None = None, max_calls: int = 2) -> None:
+        self.claims: dict[str, Claim] = {}
         self.failures: list[str] = []
         super().__init__(
             store or Store(), max_calls=max_calls, on_failure=lambda what, error: self.failures.append(what)
         )
+
+    def claim(self, call_sid: str, *, takes_over: bool = False) -> Claim | None:
+        claim = super().claim(call_sid, takes_over=takes_over)
+        if claim is not None:
+            self.claims[call_sid] = claim
+        return claim
+
+    def hang_up(self, call_sid: str) -> None:
+        """The stream that came last for this call has ended."""
+        self.release(self.claims[call_sid])
 
 
 # --- admission
@@ -115,7 +131,7 @@ async def test_calls_are_admitted_up_to_the_count_and_again_when_one_has_ended()
     assert not office.admits
     assert not office.claim("CA3")
 
-    office.release("CA1")
+    office.hang_up("CA1")
     assert office.admits
     assert office.claim("CA3")
 
@@ -124,17 +140,53 @@ async def test_a_call_has_one_line_at_a_time() -> None:
     office = Office()
     assert office.claim("CA1")
     assert not office.claim("CA1")
-    office.release("CA1")
+    office.hang_up("CA1")
     assert office.claim("CA1")
+
+
+async def test_a_stream_that_twilio_was_told_to_open_takes_the_line_over() -> None:
+    office = Office(max_calls=1)
+    old = live(office, "CA1")
+    before = office.claims["CA1"]
+    assert not office.claim("CA1")
+    after = office.claim("CA1", takes_over=True)
+    assert after
+    assert old.gave_way
+
+    office.release(before)
+    assert not office.claim("CA1")
+    new = OnTheLine()
+    assert office.started(after, cast("StreamHandler", new))
+    assert office.order_handover("CA1")
+    assert (new.posted, old.posted) == ([ev.HandoverOrdered()], [])
+    office.release(after)
+    assert office.admits
+
+
+async def test_a_stream_that_was_overtaken_before_its_first_word_does_not_begin() -> None:
+    office = Office()
+    slow = office.claim("CA1")
+    assert slow
+    assert office.claim("CA1", takes_over=True)
+
+    assert not office.started(slow, cast("StreamHandler", OnTheLine()))
+    assert office.live == {}
+
+
+async def test_a_line_that_nobody_holds_is_not_taken_over_without_room() -> None:
+    office = Office(max_calls=1)
+    assert office.claim("CA1")
+
+    assert not office.claim("CA2", takes_over=True)
 
 
 async def test_only_calls_on_the_line_are_listed() -> None:
     office = Office()
     live(office, "CA1")
     assert list(office.live) == ["CA1"]
-    office.release("CA1")
+    office.hang_up("CA1")
     assert office.live == {}
-    office.release("CA1")
+    office.hang_up("CA1")
 
 
 async def test_a_ticket_is_good_once_and_forgotten_when_it_has_expired() -> None:
@@ -197,7 +249,7 @@ async def test_a_call_that_is_not_on_the_line_cannot_be_handed_over() -> None:
     assert office.order_handover("CA1")
     assert call.posted == [ev.HandoverOrdered()]
     assert not office.order_handover("CA2")
-    office.release("CA1")
+    office.hang_up("CA1")
     assert not office.order_handover("CA1")
 
 
@@ -218,11 +270,11 @@ async def test_a_drain_moves_the_calls_on_the_line_and_lets_the_others_finish() 
     drain = asyncio.create_task(office.drain())
     await asyncio.sleep(0)
     assert office.claim("CA2")  # rung before the drain began, and its socket comes now
-    office.release("CA1")
+    office.hang_up("CA1")
     await asyncio.sleep(0)
     assert not drain.done()
 
-    office.release("CA2")
+    office.hang_up("CA2")
     await asyncio.wait_for(drain, DEADLINE_S)
     assert call.posted == [ev.MoveOrdered()]
 
@@ -239,6 +291,20 @@ async def test_a_drain_sends_the_calls_that_do_not_end_to_a_person(monkeypatch: 
     await asyncio.wait_for(drain, DEADLINE_S)
 
 
+async def test_a_drain_in_a_hurry_waits_for_no_turn_of_anybody_s() -> None:
+    office = Office()
+    call = live(office, "CA1")
+    drain = asyncio.create_task(office.drain())
+    await settled()
+    office.hasten()
+    assert call.posted == [ev.MoveOrdered(), ev.MoveOrdered(at_once=True)]
+    assert not drain.done()
+
+    office.hang_up("CA1")
+    office.asked("CA1")
+    await asyncio.wait_for(drain, DEADLINE_S)
+
+
 async def test_a_drain_ends_even_if_a_call_never_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SHUTDOWN_S", 0.01)
     office = Office()
@@ -252,7 +318,7 @@ async def test_a_drain_waits_until_twilio_has_asked_what_is_next_for_the_last_ca
     live(office, "CA1")
     drain = asyncio.create_task(office.drain())
     await office.remember_step("CA1", STEP)
-    office.release("CA1")
+    office.hang_up("CA1")
     await settled()
     assert not drain.done()
 

@@ -11,6 +11,7 @@ import pytest
 from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.next_step import FAIL_OPEN, DialPerson, HangUp
@@ -499,3 +500,18 @@ async def test_a_stream_that_is_cancelled_from_outside_closes_socket_and_model(m
 
     assert stage.line.closed.is_set()
     assert stage.leg.closed.is_set()
+
+
+async def test_a_handler_that_gives_way_ends_and_writes_over_nothing(make_stage: MakeStage) -> None:
+    may_write = asyncio.Event()
+    begin = on_start(do.ConnectModel(), do.SaveCheckpoint(Checkpoint()), do.CloseStream(FAIL_OPEN))
+    stage = make_stage(begin, does=may_write.wait)
+    served = await stage.begin()
+    stage.handler.give_way()
+    may_write.set()
+    await stage.over(served)
+
+    assert stage.service.checkpoints == stage.steps == []
+    assert stage.call.seen[-1] == ev.StreamLost("taken_over")
+    assert stage.leg.closed.is_set()
+    assert stage.line.closed.is_set()

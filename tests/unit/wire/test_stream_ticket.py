@@ -16,6 +16,15 @@ def test_a_ticket_is_read_back() -> None:
     assert read_ticket(["secret"], TICKET, now_s=NOW) == Ticket(CALL, 1_800_000_060, NONCE)
 
 
+def test_the_right_to_take_a_call_over_is_sealed_into_the_ticket() -> None:
+    resuming = issue_ticket("secret", call_sid=CALL, expires_at_s=1_800_000_060, nonce=NONCE, resumes=True)
+    read = read_ticket(["secret"], resuming, now_s=NOW)
+
+    assert read == Ticket(CALL, 1_800_000_060, NONCE, resumes=True)
+    assert read_ticket(["secret"], resuming.replace("060r.", "060."), now_s=NOW) is None
+    assert read_ticket(["secret"], TICKET.replace("060.", "060r."), now_s=NOW) is None
+
+
 def test_a_ticket_is_one_path_segment() -> None:
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,200}", TICKET)
 
