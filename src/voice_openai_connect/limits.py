@@ -126,6 +126,12 @@ WEBHOOK_FIELDS: Final = 100
 """Twilio posts about thirty, and adds some over the years."""
 TWILIO_MESSAGE_BYTES: Final = 65_536
 """A media frame is about 400 bytes; the server's own default would be 16 MiB."""
+WEBHOOK_CONNECT_MS: Final = 1_000
+"""Twilio's time to reach us for what is next; its own 5 s would be dead air."""
+WEBHOOK_READ_MS: Final = 4_000
+"""Twilio's time to wait for what is next; its own 15 s would be dead air. Ours wait for a store, 0.7 s at most."""
+WEBHOOK_RETRIES: Final = 3
+"""Of a question that got no answer: by then a balancer has noticed that a process is gone. Twilio allows 5."""
 STREAM_START_MS: Final = 5_000
 """From an accepted socket to its `start` message: idle sockets are not held for anyone."""
 STREAM_TICKET_S: Final = 60
@@ -244,6 +250,10 @@ TRANSFER_SENTENCE_TRIES: Final = 2
 """If the model fails it twice, Twilio says it."""
 
 # --- The process
+EMF_S: Final = 60.0
+"""How often the metrics become lines of the log; CloudWatch counts by the minute."""
+EMF_VALUES: Final = 100
+"""Values of one metric in one line: CloudWatch's own bound."""
 STEP_STORE_MS: Final = 700
 """Telling the other instances what is next; the caller hears nothing meanwhile, and this instance knows anyway."""
 STEPS_KEPT: Final = 10_000

@@ -40,6 +40,12 @@ from voice_openai_connect.wire.twiml import Wording, connect_stream, render
 _NAMESPACE: Final = uuid.UUID("8d6f0f4e-3a0b-5a55-9e0c-6a3f4e9f1c55")
 """Ids of a call are made from its CallSid, so that every instance and every repeat arrives at the same ones."""
 
+_ASKED_AGAIN: Final = (
+    f"#ct={limits.WEBHOOK_CONNECT_MS}&rt={limits.WEBHOOK_READ_MS}&rc={limits.WEBHOOK_RETRIES}&rp=ct,rt,5xx"
+)
+"""Ends the addresses that Twilio asks in the middle of a call (Twilio, "Webhooks connection overrides"). A question
+that a dying process leaves unanswered would otherwise not be repeated, and the caller would be lost. Not signed."""
+
 
 class Profile(Protocol):
     """What the gateway needs of an agent profile."""
@@ -179,7 +185,7 @@ class Gateway:
         )
         return connect_stream(
             stream_url=f"{self.front.stream_base_url}/twilio/stream/{ticket}",
-            action_url=f"{self.front.public_base_url}/twilio/next",
+            action_url=f"{self.front.public_base_url}/twilio/next{_ASKED_AGAIN}",
             parameters={"caller": request.caller, "called": request.called},
             status_url=f"{self.front.public_base_url}/twilio/stream-status",
         )
@@ -218,7 +224,7 @@ class Gateway:
             step,
             wording=self._desk.profile(called).wording(),
             person_number=self.front.person_number,
-            dial_action_url=lambda attempt: f"{self.front.public_base_url}/twilio/dialed/{attempt}",
+            dial_action_url=lambda attempt: f"{self.front.public_base_url}/twilio/dialed/{attempt}{_ASKED_AGAIN}",
             dial_seconds=limits.DIAL_SECONDS,
         )
 

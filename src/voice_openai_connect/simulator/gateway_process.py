@@ -38,6 +38,8 @@ class GatewayProcess:
     environment: Mapping[str, str]
     port: int
     on_line: Callable[[LogLine], None] = lambda _: None
+    module: str = "voice_openai_connect"
+    """What is run with `python -m`: the gateway, or something that runs it."""
     log: list[LogLine] = field(default_factory=list[LogLine])
     other_output: list[str] = field(default_factory=list[str])
     """What it printed that is no line of its log, such as a refusal to start."""
@@ -47,7 +49,7 @@ class GatewayProcess:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "voice_openai_connect",
+            self.module,
             "serve",
             env={"PATH": os.environ.get("PATH", ""), **self.environment},
             cwd=Path(self._room.name),
@@ -71,12 +73,17 @@ class GatewayProcess:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def stop(self, how: signal.Signals) -> int:
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    async def stop(self, how: signal.Signals, *, within_s: float | None = None) -> int:
         """Send a signal and wait for the end, killing it if that takes too long. Returns the exit status."""
         if self._process.returncode is None:
             self._process.send_signal(how)
             try:
-                await asyncio.wait_for(self._process.wait(), STOP_S)
+                await asyncio.wait_for(self._process.wait(), within_s or STOP_S)
             except TimeoutError:
                 self._process.kill()
         status = await self._process.wait()

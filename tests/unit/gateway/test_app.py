@@ -39,6 +39,7 @@ FORM = {
     "CallStatus": "in-progress",
 }
 TOKEN = "0123456789"
+ASKED_AGAIN = "#ct=1000&rt=4000&rc=3&rp=ct,rt,5xx"
 WEBHOOKS = ["/twilio/voice", "/twilio/next", "/twilio/dialed/1", "/twilio/stream-status"]
 
 
@@ -189,7 +190,7 @@ async def test_a_call_is_connected_to_a_stream_of_its_own(site: Site) -> None:
     (connect,) = response
     (stream,) = connect
 
-    assert (connect.tag, connect.attrib) == ("Connect", {"action": f"{PUBLIC}/twilio/next"})
+    assert (connect.tag, connect.attrib) == ("Connect", {"action": f"{PUBLIC}/twilio/next{ASKED_AGAIN}"})
     assert stream.get("statusCallback") == f"{PUBLIC}/twilio/stream-status"
     assert {p.get("name"): p.get("value") for p in stream} == {"caller": FORM["From"], "called": FORM["To"]}
     url, _, ticket = stream.get("url", "").rpartition("/")
@@ -306,7 +307,7 @@ async def test_what_follows_a_dial(site: Site, attempt: int, form: Mapping[str, 
     match step:
         case DialPerson():
             assert dial_in(response) == (PERSON, "")
-            assert response.find("Dial[@action='https://voice.example.com/twilio/dialed/2']") is not None
+            assert response.find(f"Dial[@action='{PUBLIC}/twilio/dialed/2{ASKED_AGAIN}']") is not None
             assert said_in(response) == ["Sorry, once more."]
         case PromiseCallBack():
             assert said_in(response) == ["We will call you back.", "Goodbye."]
