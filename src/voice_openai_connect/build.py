@@ -19,6 +19,7 @@ from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.clients import dynamo_repository, hubspot_client
+from voice_openai_connect.cloudwatch import written_down
 from voice_openai_connect.config import Settings
 from voice_openai_connect.gateway.app import Front, Gateway, build_app
 from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg
@@ -195,7 +196,10 @@ def _say_what_is_unusual(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool], listening: socket.socket) -> None:
-    async with open_gateway(settings, profiles, tools) as parts:
+    async with (
+        open_gateway(settings, profiles, tools) as parts,
+        written_down(parts.metrics, settings.cloudwatch_service),
+    ):
         port = listening.getsockname()[1]
         sessions, config = parts.sessions, server_config(parts.app, host=settings.host, port=port)
         server = DrainingServer(config, sessions.drain, sessions.hasten)

@@ -108,6 +108,9 @@ class Settings(OwnFiles):
     checkpoints: bool = Field(
         default=True, description="Whether a call whose stream broke goes on elsewhere; keeps its turns for minutes"
     )
+    cloudwatch_service: Annotated[
+        str, _matching(r"[\w.-]{1,64}", "is not a name. Use letters, digits, and any of _ . -")
+    ] = Field("", description="Writes the metrics into the log each minute, for CloudWatch, under this name")
     console_token: Secret | None = Field(None, description="Opens the operators' commands; unset switches them off")
 
     twilio_account_sid: Annotated[

@@ -1,0 +1,160 @@
+"""The lines that CloudWatch counts by itself, held against its specification and against the Prometheus metrics."""
+
+import asyncio
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from voice_openai_connect import limits
+from voice_openai_connect.call.commands import Tell
+from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.cloudwatch import COUNTERS, GAUGE, HISTOGRAM, MetricsLog, written_down
+from voice_openai_connect.metrics import Metrics
+
+NAME = {"type": "string", "minLength": 1, "maxLength": 255}
+DIRECTIVE = {
+    "type": "object",
+    "required": ["Namespace", "Dimensions", "Metrics"],
+    "properties": {
+        "Namespace": NAME,
+        "Dimensions": {"type": "array", "minItems": 1, "items": {"type": "array", "maxItems": 30, "items": NAME}},
+        "Metrics": {
+            "type": "array",
+            "maxItems": 100,
+            "items": {
+                "required": ["Name", "Unit"],
+                "properties": {"Name": NAME, "Unit": {"enum": ["Count", "Seconds"]}},
+            },
+        },
+    },
+}
+FORMAT = {
+    "type": "object",
+    "required": ["_aws"],
+    "properties": {
+        "_aws": {
+            "required": ["Timestamp", "CloudWatchMetrics"],
+            "properties": {"Timestamp": {"type": "integer"}, "CloudWatchMetrics": {"items": DIRECTIVE, "minItems": 1}},
+        }
+    },
+}
+"""What the specification asks of a line, in its own words for things."""
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def told(metrics: Metrics, fact: Fact, label: str = "", value_ms: int | None = None) -> None:
+    metrics.observe(Tell(fact, label, value_ms))
+
+
+def documents(log: MetricsLog) -> list[dict[str, Any]]:
+    return [json.loads(json.dumps(document)) for document in log.documents()]
+
+
+def values(document: dict[str, Any]) -> dict[str, Any]:
+    (directive,) = document["_aws"]["CloudWatchMetrics"]
+    return {metric["Name"]: document[metric["Name"]] for metric in directive["Metrics"]}
+
+
+def test_a_line_is_as_the_specification_wants_it(metrics: Metrics) -> None:
+    told(metrics, Fact.CALL_STARTED)
+    told(metrics, Fact.ESCALATED, "tool")
+    told(metrics, Fact.FIRST_AUDIO, value_ms=700)
+
+    for document in documents(MetricsLog(metrics, "voice", clock=lambda: 1_800_000_000.5)):
+        jsonschema.validate(document, FORMAT)
+        (directive,) = document["_aws"]["CloudWatchMetrics"]
+        assert document["_aws"]["Timestamp"] == 1_800_000_000_500
+        assert all(isinstance(document[name], str) for dimensions in directive["Dimensions"] for name in dimensions)
+        assert len(document.get(HISTOGRAM, [])) <= 100
+
+
+def test_the_sums_are_there_when_nothing_happens(metrics: Metrics) -> None:
+    (only,) = documents(MetricsLog(metrics, "voice"))
+
+    assert values(only) == dict.fromkeys([GAUGE, *COUNTERS], 0)
+    assert only["service"] == "voice"
+
+
+def test_what_was_counted_is_told_once_by_label_and_in_the_sum(metrics: Metrics) -> None:
+    log = MetricsLog(metrics, "voice")
+    told(metrics, Fact.DIALING, "with_token", 900)
+    told(metrics, Fact.DIALING, "without_token", 900)
+    told(metrics, Fact.DIALING, "without_token", 900)
+    sums, *by_label = documents(log)
+    again = documents(log)
+
+    assert values(sums)["dials"] == 3
+    assert {document["how"]: values(document) for document in by_label} == {
+        "with_token": {"dials": 1},
+        "without_token": {"dials": 2},
+    }
+    assert [values(document)["dials"] for document in again] == [0]
+
+
+def test_calls_on_the_line_are_those_of_this_moment(metrics: Metrics) -> None:
+    log = MetricsLog(metrics, "voice")
+    told(metrics, Fact.CALL_STARTED)
+    told(metrics, Fact.CALL_STARTED)
+    two = values(documents(log)[0])[GAUGE]
+    told(metrics, Fact.CALL_ENDED, "goodbye")
+
+    assert (two, values(documents(log)[0])[GAUGE]) == (2, 1)
+
+
+def test_times_are_rounded_up_and_never_lost(metrics: Metrics) -> None:
+    log = MetricsLog(metrics, "voice")
+    for ms in (100, 700, 700, 60_000):
+        told(metrics, Fact.FIRST_AUDIO, value_ms=ms)
+    _, times = documents(log)
+
+    assert times[HISTOGRAM] == [0.2, 0.8, 0.8, 10.0]
+    assert [HISTOGRAM in document for document in documents(log)] == [False]
+
+
+def test_many_times_go_into_several_lines(metrics: Metrics) -> None:
+    for _ in range(2 * limits.EMF_VALUES + 1):
+        told(metrics, Fact.FIRST_AUDIO, value_ms=700)
+    _, *times = documents(MetricsLog(metrics, "voice"))
+
+    assert [len(document[HISTOGRAM]) for document in times] == [limits.EMF_VALUES, limits.EMF_VALUES, 1]
+
+
+def test_every_name_is_a_metric_of_ours(metrics: Metrics) -> None:
+    known = {family.name.removeprefix("voice_connect_") for family in metrics.registry.collect()}
+
+    assert {GAUGE, HISTOGRAM, *COUNTERS} <= known
+
+
+async def test_lines_are_written_again_and_again_and_once_at_the_end(metrics: Metrics) -> None:
+    lines: list[bytes] = []
+    written = asyncio.Event()
+
+    def write(line: bytes) -> None:
+        lines.append(line)
+        if len(lines) == 3:
+            written.set()
+
+    async with written_down(metrics, "voice", write, every_s=0.001):
+        async with asyncio.timeout(10):
+            await written.wait()
+        told(metrics, Fact.MODEL_LOST, "closed")
+        before = len(lines)
+
+    assert sum(json.loads(line)["model_failures"] for line in lines if b'"dials"' in line) == 1
+    assert len(lines) > before
+    assert all(b"\n" not in line for line in lines)
+
+
+async def test_without_a_name_nothing_is_written(metrics: Metrics) -> None:
+    lines: list[bytes] = []
+
+    async with written_down(metrics, "", lines.append, every_s=0.0):
+        await asyncio.sleep(0)
+
+    assert lines == []
