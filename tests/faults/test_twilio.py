@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.parse import urlencode
 
 import httpx2
@@ -21,13 +21,16 @@ from voice_openai_connect.simulator.carrier_call import CarriedCall, Habits
 from voice_openai_connect.simulator.carrier_media import MediaHabits
 from voice_openai_connect.simulator.model_mind import say
 from voice_openai_connect.simulator.model_session import ModelSession
-from voice_openai_connect.simulator.town import ACCOUNT_SID, AUTH_TOKEN, CALLER, GATEWAY_NUMBER, Town
+from voice_openai_connect.simulator.town import ACCOUNT_SID, AUTH_TOKEN, CALLER, FALLBACK_URL, GATEWAY_NUMBER, Town
 from voice_openai_connect.simulator.witness import (
     END_S,
+    REMEMBERED_MS,
     TO_A_PERSON,
     answers,
+    goes_on,
     greeted,
     hears_carrier_say,
+    in_conversation,
     over,
     person_knows,
     reason_of_transfer,
@@ -35,6 +38,9 @@ from voice_openai_connect.simulator.witness import (
 )
 from voice_openai_connect.wire.stream_ticket import issue_ticket
 
+AfterDrop = Literal["action", "fallback"]
+EITHER_WAY: tuple[AfterDrop, ...] = ("action", "fallback")
+"""Twilio's documents leave open which of them is asked when a stream has broken, or never comes to be."""
 OpenTown = Callable[..., AbstractAsyncContextManager[Town]]
 CALL_SID = "CA" + "8" * 32
 FORM = {
@@ -62,11 +68,10 @@ async def post(town: Town, path: str, form: Mapping[str, str], token: str = AUTH
         return await client.post(url, content=urlencode(form), headers=headers)
 
 
-def stream(town: Town, call_sid: str = CALL_SID, token: str = AUTH_TOKEN) -> connect:
+def stream(town: Town, call_sid: str = CALL_SID, token: str = AUTH_TOKEN, *, resumes: bool = False) -> connect:
     """The media socket of a call, signed with `token`."""
-    ticket = issue_ticket(
-        AUTH_TOKEN, call_sid=call_sid, expires_at_s=int(time.time()) + 60, nonce=token.encode()[:16].ljust(16)
-    )
+    until, nonce = int(time.time()) + 60, token.encode()[:16].ljust(16)
+    ticket = issue_ticket(AUTH_TOKEN, call_sid=call_sid, expires_at_s=until, nonce=nonce, resumes=resumes)
     url = f"{town.settings['PUBLIC_HOST'].replace('http', 'ws', 1)}/twilio/stream/{ticket}"
     return connect(url, additional_headers={"x-twilio-signature": sign(url, {}, token)}, compression=None)
 
@@ -156,12 +161,13 @@ async def test_T5_a_second_socket_or_a_second_start_for_a_call(quick_town: OpenT
 # --- the line is lost
 
 
-async def test_T3_a_stream_that_never_opens(quick_town: OpenTown) -> None:
-    """Fault: Twilio cannot open the media socket.
+@pytest.mark.parametrize("after_drop", EITHER_WAY)
+async def test_T3_a_stream_that_never_opens(quick_town: OpenTown, after_drop: AfterDrop) -> None:
+    """Fault: Twilio cannot open the media socket, and asks us what is next, or goes to the number's fallback.
 
     Hears: an announcement, then a person.
     """
-    async with quick_town(proxied={"twilio"}) as town:
+    async with quick_town(proxied={"twilio"}, habits=Habits(after_drop=after_drop)) as town:
         town.proxies["twilio"].turned_away = {2}
         call = await ring(town, *TO_A_PERSON)
         await over(call)
@@ -172,20 +178,120 @@ async def test_T3_a_stream_that_never_opens(quick_town: OpenTown) -> None:
         assert not person_knows(town)
 
 
-@pytest.mark.parametrize("how", ["reset", "half open"])
-async def test_T4_T6_a_socket_lost_in_mid_call(quick_town: OpenTown, how: str) -> None:
-    """Fault: the media socket breaks off, or falls silent without a `stop` or a close.
+async def test_T4_a_socket_lost_in_mid_call(quick_town: OpenTown) -> None:
+    """Fault: the media socket breaks off, and Twilio asks us what is next.
 
-    Hears: silence while Twilio notices, then what Twilio is told next: a person, or a new stream.
+    Hears: a short interruption; then the conversation goes on where it was.
     """
     async with quick_town(proxied={"twilio"}) as town:
         call = await ring(town)
+        session = await in_conversation(town, call)
+        town.proxies["twilio"].reset()
+
+        again = await goes_on(town, call)
+        assert session.wire.closed_by == "client"
+        assert await answers(again)
+
+
+async def test_T4_a_socket_lost_where_twilio_goes_to_the_fallback(quick_town: OpenTown) -> None:
+    """Fault: the media socket breaks off, and Twilio goes to the number's fallback instead of asking us.
+
+    Hears: the fallback's announcement, then a person, who has to ask; no server of ours is needed for it.
+    """
+    async with quick_town() as town:
+        call = await ring(town, *TO_A_PERSON)
+        session = await in_conversation(town, call)
+        call.after_drop = "fallback"
+        call.stream.drop()
+        await over(call)
+
+        assert FALLBACK_URL in [asked.url for asked in call.requests]
+        assert call.asked("/twilio/next") == []
+        assert "connecting you" in hears_carrier_say(town)
+        assert not person_knows(town)
+        assert session.wire.closed_by == "client"
+
+
+async def test_T4_T6_a_socket_that_falls_silent(quick_town: OpenTown) -> None:
+    """Fault: nothing comes from the media socket any more, and neither a `stop` nor a close.
+
+    Hears: silence for `STREAM_SILENT_MS`, then what Twilio is told next: here, before the first turn, a person.
+    """
+    async with quick_town() as town:
+        call = await ring(town)
         session = await greeted(town, call)
-        if how == "reset":
-            town.proxies["twilio"].reset()
-        else:
-            call.stream.sending = False
+        call.stream.sending = False
         await line_lost(town, call, session)
+
+
+async def test_T4_T5_a_socket_that_twilio_has_left_and_nobody_has_closed(quick_town: OpenTown) -> None:
+    """Fault: the media socket is half open: Twilio has lost it and asks us what is next, and we see no end of it.
+
+    Hears: a short interruption; the new socket takes the line over, and the old one ends without a word.
+    """
+    async with quick_town(proxied={"twilio"}) as town:
+        assert town.parts is not None
+        call = await ring(town)
+        session = await in_conversation(town, call)
+        town.proxies["twilio"].strand()
+        call.stream.drop()
+
+        again = await goes_on(town, call)
+        await session.until(lambda s: s.closed.is_set(), seconds=END_S)
+        assert list(town.parts.sessions.live) == [call.sid]
+        assert await answers(again)
+        assert call.dials == []
+
+
+async def test_T4_a_line_that_keeps_breaking(quick_town: OpenTown) -> None:
+    """Fault: the media socket breaks off more often than `RESUMES`.
+
+    Hears: each time a short interruption; in the end an announcement and a person.
+    """
+    async with quick_town() as town:
+        call = await ring(town)
+        await in_conversation(town, call)
+        for broken in range(1, limits.RESUMES + 1):
+            call.stream.drop()
+            await goes_on(town, call, streams=broken + 1)
+            await call.until(lambda c: c.now_ms - c.heard[-1].at_ms > REMEMBERED_MS, within_s=END_S)
+        call.stream.drop()
+
+        await call.until(lambda c: bool(c.dials), within_s=END_S)
+        assert len(call.streams) == limits.RESUMES + 1
+
+
+async def test_T4_a_socket_lost_where_nothing_is_kept(quick_town: OpenTown) -> None:
+    """Fault: the media socket breaks off, and `CHECKPOINTS` are switched off.
+
+    Hears: an announcement, then a person.
+    """
+    async with quick_town(settings={"CHECKPOINTS": "false"}) as town:
+        call = await ring(town)
+        await greeted(town, call)
+        call.stream.drop()
+
+        await call.until(lambda c: bool(c.dials), within_s=END_S)
+        assert len(call.streams) == 1
+
+
+async def test_T4_a_call_to_be_resumed_of_which_nothing_is_known(quick_town: OpenTown) -> None:
+    """Fault: a stream is opened to go on with a call, and its checkpoint is gone.
+
+    Hears: no greeting, as if nothing had been; an announcement, then a person who knows of the interruption.
+    """
+    async with quick_town() as town, stream(town, resumes=True) as socket:
+        for message in (CONNECTED, start_message()):
+            await socket.send(message)
+        heard = [json.loads(text)["event"] async for text in socket]
+        answer = await post(town, "/twilio/next", {**FORM, "CallStatus": "in-progress"})
+
+        assert "media" not in heard
+        assert "connecting you" in answer.text
+        assert "sendDigits" in answer.text
+        assert town.model.sessions == []
+        (ticket,) = town.crm.tickets.values()
+        assert "interrupted" in ticket.properties["content"]
 
 
 async def test_T6_media_before_start(quick_town: OpenTown) -> None:

@@ -59,7 +59,8 @@ class Habits:
     """What Twilio's documents leave open. A gateway has to be right either way."""
 
     after_drop: Literal["action", "fallback"] = "action"
-    """What is asked when a stream's socket breaks, or never comes to be."""
+    """What is asked when a stream's socket breaks, or never comes to be: for every call whose own `after_drop` does
+    not say otherwise."""
     action_after_redirect: bool = False
     """Whether the REST API's redirect also asks the `action` of the verb it interrupts. The answer is not used."""
     action_after_hang_up: bool = False
@@ -75,7 +76,10 @@ class Account:
     auth_token: str = field(repr=False)
     number: str
     fallback_url: str = ""
+    """Asked when a document cannot be had or followed (`VoiceFallbackUrl` of the number)."""
     status_callback: str = ""
+    bins: Mapping[str, str] = field(default_factory=dict[str, str])
+    """TwiML Bins: documents that the carrier keeps itself, by address. Nobody's server is asked for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ class CarriedCall:
         self.recording = Tape()
         self.status = "ringing"
         self.outcome: Outcome = ""
+        self.after_drop = exchange.habits.after_drop
+        """May be changed while the call goes on: what is asked when its stream breaks."""
         self.ended: asyncio.Task[Outcome]
         self._exchange = exchange
         self._caller_end, self._end = line(from_, to)
@@ -321,11 +327,17 @@ class CarriedCall:
 
     async def _document(self, url: str, method: str, more: Mapping[str, str]) -> Document:
         self._note("asks", url=urlsplit(url).path)
-        answer = await self._ask(url, method, more)
+        kept = self._exchange.account.bins.get(url)
+        answer = self._from_bin(url, kept) if kept is not None else await self._ask(url, method, more)
         document = read(answer.body, answer.content_type, answer.url)
         for warning in document.warnings:
             self._alert(INVALID, warning)
         return document
+
+    def _from_bin(self, url: str, twiml: str) -> WebhookRequest:
+        answer = WebhookRequest("POST", url, self.params(), 1, 200, "text/xml", twiml.encode())
+        self.requests.append(answer)
+        return answer
 
     # --- Verbs that join the caller to somebody
 
@@ -359,7 +371,7 @@ class CarriedCall:
 
         leg = StreamLeg(verb.stream, self._exchange.handshake, self._alert, self._tell)
         ending = await leg.run(stream, self._switch)
-        if ending == "dropped" and self._exchange.habits.after_drop == "fallback":
+        if ending == "dropped" and self.after_drop == "fallback":
             raise TwimlError(codes.DROPPED, "the stream broke")
         return {}
 

@@ -37,6 +37,18 @@ CALLER: Final = "+61491570006"
 GATEWAY_NUMBER: Final = "+61255501234"
 CONNECT_NUMBER: Final = "+61255505678"
 """Numbers that the Australian regulator keeps for fiction."""
+FALLBACK_URL: Final = "https://handler.twilio.com/twiml/EH" + "5" * 32
+FALLBACK_BIN: Final = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<Response>
+  <Say language="en-US">One moment please, I am connecting you with one of our team.</Say>
+  <Dial timeout="30">
+    <Number>+61255505678</Number>
+  </Dial>
+  <Say language="en-US">Thank you for calling. If nobody could take your call, please call us again. Goodbye.</Say>
+</Response>
+"""
+"""A TwiML Bin of the account's, word for word as docs/fallback.md has it."""
 TABLE: Final = "handovers"
 SET_UP_TRIES: Final = 8
 ACCOUNT_SID: Final = "AC" + "5" * 32
@@ -63,6 +75,8 @@ class Plan:
     settings: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     crm: bool = True
     habits: Habits | None = None
+    fallback: bool = True
+    """Whether the number has the fallback of docs/fallback.md."""
     center: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tools: tuple[OwnTool, ...] = ()
     dynamo: SimulatedDynamo | None = None
@@ -141,7 +155,7 @@ async def open_town(
         carrier = await stack.enter_async_context(
             SimulatedCarrier(
                 public,
-                Account(ACCOUNT_SID, AUTH_TOKEN, GATEWAY_NUMBER),
+                _account(plan),
                 directory={CONNECT_NUMBER: center},
                 routes={public: roads["twilio"]} if "twilio" in proxies else plan.routes,
                 speak=voices.announcer,
@@ -150,6 +164,13 @@ async def open_town(
             )
         )
         yield Town(carrier, model, center, crm, dynamo, timeline, settings, gateway, parts, proxies)
+
+
+def _account(plan: Plan) -> Account:
+    """The company's account at Twilio, set up as the documents say."""
+    bins = {FALLBACK_URL: FALLBACK_BIN}
+    fallback_url = FALLBACK_URL if plan.fallback else ""
+    return Account(ACCOUNT_SID, AUTH_TOKEN, GATEWAY_NUMBER, fallback_url=fallback_url, bins=bins)
 
 
 def _bad_line(end: str) -> FaultProxy:

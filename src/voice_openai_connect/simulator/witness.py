@@ -14,6 +14,9 @@ from voice_openai_connect.simulator.town import CALLER, Town
 END_S: Final = 60.0
 GONE_S: Final = 40.0
 """A ticket that is late may keep a call's last task for `CRM_LATE_MS`, and not longer."""
+ORDER: Final = "four seven one one"
+REMEMBERED_MS: Final = 500
+"""After the last sound of an answer: its marks are back, and the turn is written down."""
 TO_A_PERSON: Final[Sequence[Step]] = (WaitForPerson(), Wait(500), HangUp())
 STAYS: Final[Sequence[Step]] = (Wait(120_000),)
 _HOLD: Final = holding_sound().rstrip(bytes([limits.ULAW_SILENCE]))
@@ -34,6 +37,24 @@ async def greeted(town: Town, call: CarriedCall) -> ModelSession:
     session = await town.model.next_session(seconds=END_S)
     await session.until(lambda s: bool(s.sent("response.done")), seconds=END_S)
     await call.until(lambda c: bool(c.heard) and c.stream.playout.queued_ms == 0, within_s=END_S)
+    return session
+
+
+async def in_conversation(town: Town, call: CarriedCall) -> ModelSession:
+    """The session, once the caller has said something that they expect to be known from now on, and been answered."""
+    session = await greeted(town, call)
+    session.caller_said(f"My order number is {ORDER}.")
+    await session.until(lambda s: len(s.sent("response.done")) > 1, seconds=END_S)
+    await call.until(lambda c: c.now_ms - c.heard[-1].at_ms > REMEMBERED_MS, within_s=END_S)
+    return session
+
+
+async def goes_on(town: Town, call: CarriedCall, *, streams: int = 2) -> ModelSession:
+    """The next session, once it has spoken on a stream of its own. It knows what was said before."""
+    session = await town.model.next_session(seconds=END_S)
+    await session.until(lambda s: bool(s.sent("response.done")), seconds=END_S)
+    await call.until(lambda c: len(c.streams) == streams and bool(c.stream.playout.heard), within_s=END_S)
+    assert any(ORDER in item.text for item in session.items)  # noqa: S101 - a model that has forgotten is what we look for
     return session
 
 

@@ -387,17 +387,32 @@ async def test_a_fallback_is_asked_with_the_error_and_its_address(gateway: Gatew
     assert (asked.params["ErrorCode"], asked.params["ErrorUrl"]) == ("12200", f"{PUBLIC}/twilio/voice")
 
 
+async def test_a_bin_is_followed_without_asking_anybody(gateway: Gateway, place: Place) -> None:
+    gateway.documents["/twilio/voice"] = lambda _: Response(status_code=500)
+    at = "https://handler.twilio.com/twiml/EH1"
+    bins = {at: "<Response><Say>Hello.</Say><Hangup/></Response>"}
+    call = await place(account=Account(ACCOUNT.sid, TOKEN, ACCOUNT.number, fallback_url=at, bins=bins))
+
+    assert await ended(call) == "hung-up"
+    assert [(asked.path, asked.status) for asked in call.requests] == [("/twilio/voice", 500), ("/twiml/EH1", 200)]
+
+
+@pytest.mark.parametrize("per_call", [False, True], ids=["of the carrier", "of this call"])
 @pytest.mark.parametrize(("habit", "path"), [("action", "/next"), ("fallback", "/fallback")])
-async def test_a_stream_that_breaks_goes_either_way(gateway: Gateway, place: Place, habit: Any, path: str) -> None:
+async def test_a_stream_that_breaks_goes_either_way(
+    gateway: Gateway, place: Place, habit: Any, path: str, *, per_call: bool
+) -> None:
     async def die(media: Media) -> None:
         await media.until("media")
+        if per_call:
+            call.after_drop = habit
         call.stream.drop()
         with pytest.raises(WebSocketDisconnect):
             await media.until("stop")
 
     gateway.on_stream = die
     account = Account(ACCOUNT.sid, TOKEN, ACCOUNT.number, fallback_url=f"{PUBLIC}/fallback")
-    call = await place(account=account, habits=Habits(after_drop=habit))
+    call = await place(account=account, habits=Habits() if per_call else Habits(after_drop=habit))
     assert await ended(call) == "hung-up"
     assert [request.path for request in call.requests] == ["/twilio/voice", path]
     assert 31903 in [alert.code for alert in call.alerts]

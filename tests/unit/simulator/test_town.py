@@ -1,14 +1,28 @@
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from voice_openai_connect import limits
 from voice_openai_connect.config import ConfigError
 from voice_openai_connect.own_tools import ToolContext, tool
 from voice_openai_connect.simulator.caller import Caller, HangUp, Listen
+from voice_openai_connect.simulator.carrier_twiml import Dial, Say, read
 from voice_openai_connect.simulator.model import SimulatedModel
 from voice_openai_connect.simulator.timeline import Timeline
-from voice_openai_connect.simulator.town import CALLER, GATEWAY_NUMBER, TABLE, Plan, Town, open_town
+from voice_openai_connect.simulator.town import (
+    CALLER,
+    CONNECT_NUMBER,
+    FALLBACK_BIN,
+    FALLBACK_URL,
+    GATEWAY_NUMBER,
+    TABLE,
+    Plan,
+    Town,
+    open_town,
+)
 
 
 async def ring(town: Town) -> str:
@@ -48,6 +62,24 @@ async def test_everything_is_set_up_as_a_company_would_set_it_up() -> None:
         assert town.settings["DYNAMODB_TABLE_NAME"] == TABLE
         assert town.settings["TWILIO_PHONE_NUMBER"] == town.carrier.account.number == GATEWAY_NUMBER
         assert town.settings["HUBSPOT_ACCESS_TOKEN"] == town.crm.token
+
+
+def test_the_fallback_of_the_number_is_the_one_in_the_documents_word_for_word() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "fallback.md").read_text(encoding="utf-8")
+    written = re.findall(r"```xml\n(.*?)```", page, re.DOTALL)
+
+    assert written == [FALLBACK_BIN]
+
+
+def test_the_fallback_needs_no_server_and_dials_the_contact_centre() -> None:
+    document = read(FALLBACK_BIN.encode(), "text/xml", FALLBACK_URL)
+    first, dial, last = document.verbs
+
+    assert document.warnings == ()
+    assert isinstance(first, Say)
+    assert dial == Dial(CONNECT_NUMBER, timeout_s=limits.DIAL_SECONDS)
+    assert isinstance(last, Say)
+    assert "{{" not in FALLBACK_BIN
 
 
 @pytest.mark.parametrize("plan", [Plan(crm=False), Plan(settings={"HUBSPOT_ACCESS_TOKEN": None})])
