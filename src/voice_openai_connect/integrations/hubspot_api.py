@@ -72,6 +72,13 @@ class CrmError(Exception):
         """How long HubSpot asked us to wait, in seconds, if it did."""
 
 
+class CrmObject(msgspec.Struct):
+    """A contact or a ticket as HubSpot answers with it."""
+
+    id: ObjectId
+    properties: dict[str, str | None] = {}
+
+
 class Problem(msgspec.Struct):
     """HubSpot's error body. It promises none of these fields."""
 

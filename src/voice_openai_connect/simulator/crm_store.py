@@ -179,6 +179,7 @@ class Portal:
 
     def create(self, kind: str, request: Json) -> Record:
         """Make a record after every check. Raises `PortalError` and makes nothing if one of them fails."""
+        _check_fields(request, {"properties", "associations", "objectWriteTraceId"})
         properties = self._checked(kind, request.get("properties"), before=_EMPTY)
         if kind == "contacts" and not any(properties.get(n) for n in ("email", "firstname", "lastname")):
             message = "At least one of email, firstname or lastname is required to create a contact"
@@ -194,7 +195,8 @@ class Portal:
         return record
 
     def update(self, kind: str, record: Record, request: Json) -> Record:
-        """Change properties; an empty value clears one."""
+        """Change properties; an empty value clears one. Associations have calls of their own."""
+        _check_fields(request, {"properties", "objectWriteTraceId"})
         self._write(kind, record, self._checked(kind, request.get("properties"), before=record.properties, own=record))
         return record
 
@@ -328,6 +330,12 @@ class Portal:
                     raise PortalError(400, "VALIDATION_ERROR", message)
                 links.add((other, target))
         return links
+
+
+def _check_fields(request: Json, known: set[str]) -> None:
+    """Nothing but what HubSpot's description of the request has."""
+    if unknown := sorted(request.keys() - known):
+        raise PortalError(400, "VALIDATION_ERROR", f"Invalid input JSON: unknown fields {', '.join(unknown)}")
 
 
 def _items(request: Json, name: str) -> list[Json]:

@@ -4,8 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from voice_openai_connect import limits
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
+from voice_openai_connect.integrations.hubspot_client import HubSpotClient
+from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 from voice_openai_connect.simulator.dynamo_table import OwnTable, own_table
 
@@ -39,3 +42,25 @@ async def repository(table: OwnTable) -> AsyncIterator[DynamoRepository]:
     """One instance's way to it."""
     async with table.repository() as repository:
         yield repository
+
+
+@pytest.fixture
+def trouble() -> list[str]:
+    """The labels of what the client has made good."""
+    return []
+
+
+@pytest.fixture
+async def hubspot(crm: SimulatedCrm, trouble: list[str]) -> AsyncIterator[HubSpotClient]:
+    """A client of an account that has been set up."""
+    async with HubSpotClient(lambda: crm.token, base_url=crm.base_url, on_trouble=trouble.append) as client:
+        await client.setup()
+        crm.requests.clear()
+        yield client
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that do not come are given up after a moment, so that a test need not wait for them."""
+    monkeypatch.setattr(limits, "HUBSPOT_CONNECT_S", 0.1)
+    monkeypatch.setattr(limits, "HUBSPOT_READ_S", 0.3)

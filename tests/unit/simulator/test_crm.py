@@ -173,3 +173,16 @@ async def test_down_refuses_connections_and_up_remembers(crm: SimulatedCrm, hubs
             await make_contact(sdk)
         await crm.up()
         assert (await sdk.crm.objects.contacts.get(contact_id)).id == contact_id
+
+
+async def test_the_official_client_writes_on_a_ticket_that_it_finds_by_our_property(
+    crm: SimulatedCrm, hubspot: AsyncHubSpot
+) -> None:
+    ours = {"groupName": "g", "name": "voice_conversation_id", "label": "c", "type": "string", "fieldType": "text"}
+    crm.portal.add_property("tickets", {**ours, "hasUniqueValue": True})
+    made = {"subject": "Help", "hs_pipeline_stage": "1", "voice_conversation_id": "conv-1"}
+    ticket = await hubspot.crm.objects.tickets.create(properties=made, associations=[])
+    await hubspot.crm.objects.tickets.update(ticket.id, properties={"content": "CALL BACK"})
+    read = await hubspot.crm.objects.tickets.get("conv-1", id_property="voice_conversation_id", properties=["content"])
+
+    assert (read.id, read.properties["content"]) == (ticket.id, "CALL BACK")

@@ -173,3 +173,11 @@ def test_what_is_changed_in_one_account_is_not_changed_in_another(portal: Portal
     portal.properties["tickets"]["hs_ticket_priority"].options = ("P1",)
     other = Portal(clock=time, index_lag_s=5, default_region=None)
     assert other.properties["tickets"]["hs_ticket_priority"].options == ("LOW", "MEDIUM", "HIGH", "URGENT")
+
+
+def test_a_write_has_nothing_in_it_but_what_hubspot_describes(portal: Portal) -> None:
+    made = portal.create("contacts", contact())
+    with pytest.raises(PortalError, match="unknown fields associations"):
+        portal.update("contacts", made, {"properties": {"lastname": "S"}, "associations": []})
+    with pytest.raises(PortalError, match="unknown fields idProperty"):
+        portal.create("contacts", {**contact(), "idProperty": "email"})
