@@ -4,6 +4,10 @@ Connect invokes `lambda_handler` with the token in `Details.Parameters.token` an
 validation STRING_MAP: one value that is not a string and the whole answer is thrown away). Whatever happens, the answer
 has the same keys and arrives within five seconds: a caller is waiting in silence, and Connect gives up after eight.
 
+When no digits came, Connect asks with `match` = ``phone`` instead. Then, and only if MATCH_BY_PHONE is ``true``, the
+one handover that is waiting for this caller's number is redeemed, and the answer says so: a number can be forged, so
+the agent must ask who is calling. Two that wait are none.
+
 A token works for one contact. Connect repeats an invocation up to three times when an answer is late or lost, so the
 same contact may ask again and gets the same answer. This file needs nothing but boto3, which the Lambda runtime has.
 """
@@ -15,6 +19,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import boto3
@@ -42,6 +47,13 @@ READ_S: Final = 1.5
 ANOTHER_TRY_BEFORE_S: Final = 2.0
 """A second attempt takes at most `CONNECT_S + READ_S`, so it may start until here and still end within 5 s."""
 
+PHONE_INDEX: Final = "by_phone"
+"""Of the table: handovers by the caller's number (`phone_key`) and their time, with who has redeemed them."""
+PENDING_S: Final = 120
+"""How young a handover must be to be found by number: it is dialled within seconds, and rings half a minute at most.
+The shorter, the less use is a forged number."""
+
+_NUMBER: Final = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _TOKEN: Final = re.compile(r"[0-9]{10}", re.ASCII)
 _UNSPEAKABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _USABLE: Final = (
@@ -62,34 +74,87 @@ class _Refused(Exception):  # noqa: N818 - an answer, not an error
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, str]:  # noqa: ARG001 - Lambda's signature
-    """Answer Amazon Connect: `success`, `retry` and the keys of `RECORD_KEYS`, all strings. Never raises."""
+    """Answer Amazon Connect: `success`, `retry`, `matched_by` and the keys of `RECORD_KEYS`, all strings. Never raises.
+
+    `matched_by` is ``token``, ``phone``, or empty when nothing was found.
+    """
     started = time.monotonic()
     contact_id = _text_at(event, "Details", "ContactData", "ContactId")[:CONTACT_ID_CHARS]
+    matched_by = "phone" if _text_at(event, "Details", "Parameters", "match") == "phone" else "token"
     record, outcome, retry, error = {}, "redeemed", False, ""
     try:
-        record = _record(_redeem(_text_at(event, "Details", "Parameters", "token"), contact_id))
+        record = _record(_redeem_by_phone(event, contact_id) if matched_by == "phone" else _redeem(event, contact_id))
     except _Refused as refused:
         outcome, retry = refused.outcome, refused.retry
     except Exception as failure:  # noqa: BLE001 - an exception would cost the caller Connect's own retries, in silence
         outcome, error = "unavailable", type(failure).__name__
-    _log(outcome=outcome, contact_id=contact_id, error=error, ms=round(1_000 * (time.monotonic() - started)))
-    return {"success": _flag(outcome == "redeemed"), "retry": _flag(retry), **dict.fromkeys(RECORD_KEYS, ""), **record}
+    took_ms = round(1_000 * (time.monotonic() - started))
+    _log(outcome=outcome, asked_by=matched_by, contact_id=contact_id, error=error, ms=took_ms)
+    found = outcome == "redeemed"
+    return {
+        "success": _flag(found),
+        "retry": _flag(retry),
+        "matched_by": matched_by if found else "",
+        **dict.fromkeys(RECORD_KEYS, ""),
+        **record,
+    }
 
 
-def _redeem(token: str, contact_id: str) -> Item:
+def _redeem(event: dict[str, Any], contact_id: str) -> Item:
     """Consume the token for this contact and return its item. Raises `_Refused` when it buys nothing."""
+    token = _text_at(event, "Details", "Parameters", "token")
     if not _TOKEN.fullmatch(token):
         raise _Refused("bad_format", retry=True)
     if not contact_id:
         raise _Refused("no_contact_id")
+    return _tried_twice(lambda: _consume(token, contact_id), time.monotonic())
+
+
+def _redeem_by_phone(event: dict[str, Any], contact_id: str) -> Item:
+    """Consume the only handover that waits for this caller's number. Raises `_Refused` when there is not exactly one.
+
+    The number is the one Connect shows, never a parameter. The index may lag behind the table, so the item is consumed
+    on the same condition as by its token.
+    """
+    if os.environ.get("MATCH_BY_PHONE") != "true":
+        raise _Refused("phone_not_matched")
+    number = _text_at(event, "Details", "ContactData", "CustomerEndpoint", "Address")
+    if not _NUMBER.fullmatch(number):
+        raise _Refused("number_withheld")
+    if not contact_id:
+        raise _Refused("no_contact_id")
     started = time.monotonic()
+    tokens = _waiting_for(number, contact_id)
+    if len(tokens) != 1:
+        raise _Refused("ambiguous" if tokens else "not_found")
+    return _tried_twice(lambda: _consume(tokens[0], contact_id), started)
+
+
+def _tried_twice(work: Callable[[], Item], started: float) -> Item:
+    """Once more if it fails early. Not botocore's own retries: their pauses follow the server's wishes, and the
+    caller's time is bounded."""
     try:
-        return _consume(token, contact_id)
+        return work()
     except (BotoCoreError, ClientError):
-        # Not botocore's own retries: their pauses follow the server's wishes, and the caller's time is bounded.
         if time.monotonic() - started > ANOTHER_TRY_BEFORE_S:
             raise
-        return _consume(token, contact_id)
+        return work()
+
+
+def _waiting_for(number: str, contact_id: str) -> list[str]:
+    """The tokens of this caller's latest handovers that nobody else has redeemed: Connect may ask for one again."""
+    answer = _dynamodb().query(
+        TableName=os.environ["DYNAMODB_TABLE_NAME"],
+        IndexName=PHONE_INDEX,
+        KeyConditionExpression="phone_key = :number AND created_at > :since",
+        FilterExpression="attribute_not_exists(consumed_by) OR consumed_by = :contact",
+        ExpressionAttributeValues={
+            ":number": {"S": number},
+            ":since": {"N": str(int(time.time()) - PENDING_S)},
+            ":contact": {"S": contact_id},
+        },
+    )
+    return [token for item in answer["Items"] if _TOKEN.fullmatch(token := _text(item.get("token")))]
 
 
 def _consume(token: str, contact_id: str) -> Item:

@@ -1,16 +1,19 @@
-"""The inbound contact flow as code: listen for the token, fetch the handover, put the caller into the right queue.
+"""The contact flows as code: listen for the token, fetch the handover, put the caller into the right queue.
 
-Run it to write `inbound_handover.json` beside it. `${...}` in the JSON are filled in at deployment.
+Three flows: the one that a number leads to, and two that it hooks on for the agent. `python3 -m aws.contact_flow`
+renders them from `flow.toml`; `${...}` in the JSON are filled in at deployment.
 
 Whatever fails, the caller ends in a queue: without context in the fallback queue, with `handover` set to ``missing`` so
 that the agent's screen can say so. Shapes follow the Amazon Connect flow language, version 2019-10-30.
 """
 
-import json
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
-FILE: Final = Path(__file__).with_name("inbound_handover.json")
+from aws.contact_flow import blocks
+from aws.contact_flow.action import Action, FlowKind
+from aws.contact_flow.config import FlowConfig, load_config
+from aws.contact_flow.validator import Flow
 
 RECORD_KEYS: Final = (
     "conversation_id",
@@ -23,162 +26,151 @@ RECORD_KEYS: Final = (
     "priority",
     "escalation_reason",
     "route_to_queue",
+    "matched_by",
 )
 """What the Lambda returns about a handover, and what becomes attributes of the contact under the same names."""
 
-QUEUES: Final = {"priority": "${PriorityQueueArn}", "escalation": "${EscalationQueueArn}"}
-"""The names `route_to_queue` may have. A flow that trusted an ARN from a record could be sent anywhere."""
-DEFAULT_QUEUE: Final = "escalation"
-PRIORITIES: Final = {"urgent": "1", "high": "2"}
-"""Queue priorities, 1 being served first. The rest keep Connect's default, 5."""
-
-TRIES: Final = 3
-"""A second try helps when keys the caller pressed came before the token: its digits are in the touchtone buffer."""
-FIRST_DIGIT_S: Final = "4"
-"""Counted from the end of the prompt. The digits start two seconds after the answer, so they are long there."""
-NEXT_DIGIT_S: Final = "2"
-LAMBDA_S: Final = "8"
+LAMBDA_S: Final = 8
 """The most Connect allows; the function itself answers within five."""
-ENTRY_LENGTH: Final = "11"
+ENTRY_LENGTH: Final = 11
 """One more than a token has: then its `#` ends the entry and is not left over for the next one."""
-
-Action = dict[str, Any]
-
-
-def _action(
-    identifier: str,
-    kind: str,
-    parameters: dict[str, Any],
-    *,
-    then: str,
-    errors: dict[str, str] | None = None,
-    equals: dict[str, str] | None = None,
-) -> Action:
-    transitions: dict[str, Any] = {"NextAction": then}
-    if errors:
-        transitions["Errors"] = [{"ErrorType": error, "NextAction": to} for error, to in errors.items()]
-    if equals:
-        transitions["Conditions"] = [
-            {"NextAction": to, "Condition": {"Operator": "Equals", "Operands": [value]}} for value, to in equals.items()
-        ]
-    return {"Identifier": identifier, "Type": kind, "Parameters": parameters, "Transitions": transitions}
+GUIDE_S: Final = 3_600
+"""How long the agent's page waits for its last click. It closes with the contact."""
+DETAIL_VIEW: Final = "arn:aws:connect:${Region}:aws:view/detail:1"
+"""Amazon's own view of one thing with its facts."""
 
 
-def _logging(identifier: str, behavior: str, *, then: str) -> Action:
-    return _action(identifier, "UpdateFlowLoggingBehavior", {"FlowLoggingBehavior": behavior}, then=then)
+def inbound(config: FlowConfig) -> Flow:
+    """What a number in Connect leads to. Raises `FlowRefusedError`."""
+    return Flow.of([*_fetching(config), *_preparing(config), *_queueing(config), *_ending(config)])
 
 
-def _touchtone_buffer(identifier: str, *, then: str) -> Action:
-    """From here on no digit is lost, whichever block runs: Twilio sends them when it likes, not when we listen."""
-    buffer = {"EnableDTMFBuffer": "True"}
-    return _action(identifier, "GetParticipantInput", buffer, then=then, errors={"NoMatchingError": then})
-
-
-def _loop(identifier: str, *, times: int, again: str, done: str) -> Action:
-    ways = {"ContinueLooping": again, "DoneLooping": done}
-    return _action(identifier, "Loop", {"LoopCount": str(times)}, then=done, equals=ways)
-
-
-def _listen(identifier: str, *, prompt: str, then: str, failed: str) -> Action:
-    """Store what is entered. The caller was told no number, so the prompt asks for none."""
-    parameters = {
-        "Text": prompt,
-        "InputTimeLimitSeconds": FIRST_DIGIT_S,
-        "StoreInput": "True",
-        "InputValidation": {"CustomValidation": {"MaximumLength": ENTRY_LENGTH}},
-        "DTMFConfiguration": {
-            "InputTerminationSequence": "#",
-            "DisableCancelKey": "False",
-            "InterdigitTimeLimitSeconds": NEXT_DIGIT_S,
-        },
-    }
-    return _action(identifier, "GetParticipantInput", parameters, then=then, errors={"NoMatchingError": failed})
-
-
-def _compare(identifier: str, reference: str, ways: dict[str, str], *, otherwise: str) -> Action:
-    errors = {"NoMatchingCondition": otherwise}
-    return _action(identifier, "Compare", {"ComparisonValue": reference}, then=otherwise, errors=errors, equals=ways)
-
-
-def _invoke(identifier: str, arn: str, attributes: dict[str, str], *, then: str, failed: str) -> Action:
-    parameters = {
-        "LambdaFunctionARN": arn,
-        "InvocationTimeLimitSeconds": LAMBDA_S,
-        "InvocationType": "SYNCHRONOUS",
-        "LambdaInvocationAttributes": attributes,
-        "ResponseValidation": {"ResponseType": "STRING_MAP"},
-    }
-    return _action(identifier, "InvokeLambdaFunction", parameters, then=then, errors={"NoMatchingError": failed})
-
-
-def _attributes(identifier: str, attributes: dict[str, str], *, then: str, failed: str) -> Action:
-    parameters = {"Attributes": attributes, "TargetContact": "Current"}
-    return _action(identifier, "UpdateContactAttributes", parameters, then=then, errors={"NoMatchingError": failed})
-
-
-def _priority(identifier: str, priority: str, *, then: str) -> Action:
-    return _action(identifier, "UpdateContactRoutingBehavior", {"QueuePriority": priority}, then=then)
-
-
-def _queue(identifier: str, arn: str, *, then: str, failed: str) -> Action:
-    errors = {"NoMatchingError": failed}
-    return _action(identifier, "UpdateContactTargetQueue", {"QueueId": arn}, then=then, errors=errors)
-
-
-def _hours(identifier: str, *, opened: str, closed: str) -> Action:
-    ways, unknown = {"True": opened, "False": closed}, {"NoMatchingError": opened}
-    return _action(identifier, "CheckHoursOfOperation", {}, then=closed, errors=unknown, equals=ways)
-
-
-def _say(identifier: str, text: str, *, then: str) -> Action:
-    return _action(identifier, "MessageParticipant", {"Text": text}, then=then, errors={"NoMatchingError": then})
-
-
-def _transfer(identifier: str, *, failed: str) -> Action:
-    errors = {"QueueAtCapacity": failed, "NoMatchingError": failed}
-    return _action(identifier, "TransferContactToQueue", {}, then=failed, errors=errors)
-
-
-def _actions() -> list[Action]:
-    """The flow, in the order a good call walks through it."""
-    record = {key: f"$.External.{key}" for key in RECORD_KEYS}
-    by_priority = {name: f"priority-{name}" for name in PRIORITIES}
-    by_queue = {name: f"queue-{name}" for name in QUEUES}
-    queueing = f"queue-{DEFAULT_QUEUE}"
+def _fetching(config: FlowConfig) -> list[Action]:
+    """From the first moment to the answer of the Lambda."""
+    spoken = config.languages[config.language]
     return [
+        blocks.touchtone_buffer("buffer-on", then="log-off"),
         # What is entered, and what it buys, stays out of the flow log.
-        _logging("log-off", "Disabled", then="buffer-on"),
-        _touchtone_buffer("buffer-on", then="tries"),
-        _loop("tries", times=TRIES, again="listen", done="mark-missing"),
-        _listen("listen", prompt="One moment, please.", then="silent", failed="tries"),
+        blocks.flow_log("log-off", on=False, then="voice"),
+        blocks.voice("voice", spoken.voice, spoken.engine, then="tries"),
+        blocks.loop("tries", times=config.tries, again="listen", done="look-up-by-phone"),
+        # The caller was told no number, so the prompt asks for none.
+        blocks.store_input(
+            "listen",
+            spoken.prompts["listening"],
+            first_digit_s=config.first_digit_s,
+            next_digit_s=config.next_digit_s,
+            length=ENTRY_LENGTH,
+            then="silent",
+            failed="tries",
+        ),
         # Silence is stored as a word, on the same way as digits. Nobody sends the digits twice, so it is final.
-        _compare("silent", "$.StoredCustomerInput", {"Timeout": "mark-missing"}, otherwise="look-up"),
-        _invoke("look-up", "${LambdaArn}", {"token": "$.StoredCustomerInput"}, then="found", failed="mark-missing"),
-        _compare("found", "$.External.success", {"true": "mark-ok"}, otherwise="worth-retrying"),
-        _compare("worth-retrying", "$.External.retry", {"true": "tries"}, otherwise="mark-missing"),
-        _attributes("mark-ok", {**record, "handover": "ok"}, then="by-priority", failed="mark-missing"),
-        _compare("by-priority", "$.Attributes.priority", by_priority, otherwise="by-queue"),
-        *(_priority(f"priority-{name}", number, then="by-queue") for name, number in PRIORITIES.items()),
-        _compare("by-queue", "$.Attributes.route_to_queue", by_queue, otherwise=queueing),
-        *(_queue(f"queue-{name}", arn, then="log-on", failed="queue-fallback") for name, arn in QUEUES.items()),
-        _attributes("mark-missing", {"handover": "missing"}, then="queue-fallback", failed="queue-fallback"),
-        _queue("queue-fallback", "${FallbackQueueArn}", then="log-on", failed="sorry"),
-        _logging("log-on", "Enabled", then="hours"),
-        _hours("hours", opened="connecting", closed="closed"),
-        _say("connecting", "Thank you. Connecting you to a person now.", then="transfer"),
-        _transfer("transfer", failed="sorry"),
-        _say("closed", "Our team is away right now. Please call again in opening hours.", then="bye"),
-        _say("sorry", "We cannot connect you right now. Please call again later.", then="bye"),
-        {"Identifier": "bye", "Type": "DisconnectParticipant", "Parameters": {}, "Transitions": {}},
+        blocks.compare(
+            "silent", "$.StoredCustomerInput", {"Timeout": "look-up-by-phone"}, otherwise="look-up-by-token"
+        ),
+        _ask_lambda("look-up-by-token", {"token": "$.StoredCustomerInput"}),
+        # The number it means is Connect's own; and unless the function is told to, it matches nothing by it.
+        _ask_lambda("look-up-by-phone", {"match": "phone"}),
+        blocks.compare("found", "$.External.success", {"true": "mark-ok"}, otherwise="worth-retrying"),
+        blocks.compare("worth-retrying", "$.External.retry", {"true": "tries"}, otherwise="mark-missing"),
     ]
 
 
-def render() -> str:
-    """The flow as the JSON that Connect imports."""
-    actions = _actions()
-    flow = {"Version": "2019-10-30", "StartAction": actions[0]["Identifier"], "Actions": actions}
-    return json.dumps(flow, indent=2) + "\n"
+def _ask_lambda(identifier: str, parameters: Mapping[str, str]) -> Action:
+    return blocks.invoke(identifier, "${LambdaArn}", parameters, limit_s=LAMBDA_S, then="found", failed="mark-missing")
 
 
-if __name__ == "__main__":
-    FILE.write_text(render(), encoding="utf-8")
+def _preparing(config: FlowConfig) -> list[Action]:
+    """What a handover that was found does to the contact."""
+    record = {key: f"$.External.{key}" for key in RECORD_KEYS}
+    after = "by-priority" if config.priorities else "by-queue"
+    hooked = [name for name, wanted in (("guide", config.agent_guide), ("whisper", config.agent_whisper)) if wanted]
+    ways = [*hooked, after]
+    by_priority = {name: f"priority-{name}" for name in config.priorities}
+    actions = [
+        blocks.attributes("mark-ok", {**record, "handover": "ok"}, then=ways[0], failed="mark-missing"),
+        *(blocks.hook(name, *_HOOKS[name], then=then) for name, then in zip(hooked, ways[1:], strict=True)),
+        *(blocks.priority(f"priority-{name}", number, then="by-queue") for name, number in config.priorities.items()),
+    ]
+    if by_priority:
+        actions.append(blocks.compare("by-priority", "$.Attributes.priority", by_priority, otherwise="by-queue"))
+    return actions
+
+
+_HOOKS: Final = {
+    "guide": ("DefaultAgentUI", "${AgentGuideFlowArn}"),
+    "whisper": ("AgentWhisper", "${AgentWhisperFlowArn}"),
+}
+"""The event of each hook, and the flow that is to run then."""
+
+
+def _queueing(config: FlowConfig) -> list[Action]:
+    """Choose the queue: by name where there is a handover, otherwise the fallback queue."""
+    by_queue = {name: f"queue-{name}" for name in config.queues}
+    return [
+        blocks.compare("by-queue", "$.Attributes.route_to_queue", by_queue, otherwise=f"queue-{config.default_queue}"),
+        *(
+            blocks.queue(f"queue-{name}", arn, then="log-on", failed="queue-fallback")
+            for name, arn in config.queues.items()
+        ),
+        blocks.attributes("mark-missing", {"handover": "missing"}, then="queue-fallback", failed="queue-fallback"),
+        blocks.queue("queue-fallback", config.fallback_queue, then="log-on", failed="sorry"),
+        blocks.flow_log("log-on", on=True, then="hours"),
+    ]
+
+
+def _ending(config: FlowConfig) -> list[Action]:
+    """Into the queue; into the fallback queue where that one is closed or full; a goodbye only where both are."""
+    prompts = config.languages[config.language].prompts
+    return [
+        blocks.hours("hours", opened="connecting", closed="after-hours"),
+        blocks.queue("after-hours", config.fallback_queue, then="fallback-hours", failed="closed"),
+        blocks.hours("fallback-hours", opened="connecting", closed="closed"),
+        blocks.say("connecting", prompts["connecting"], then="transfer"),
+        blocks.transfer("transfer", full="overflow", failed="overflow"),
+        blocks.queue("overflow", config.fallback_queue, then="overflow-hours", failed="sorry"),
+        blocks.hours("overflow-hours", opened="overflow-transfer", closed="sorry"),
+        blocks.transfer("overflow-transfer", full="sorry", failed="sorry"),
+        blocks.say("closed", prompts["closed"], then="bye"),
+        blocks.say("sorry", prompts["sorry"], then="bye"),
+        blocks.disconnect("bye"),
+    ]
+
+
+def agent_whisper(config: FlowConfig) -> Flow:
+    """What the agent hears before the caller does: an agent whisper flow. Raises `FlowRefusedError`."""
+    spoken = config.languages[config.language]
+    actions = [
+        blocks.voice("voice", spoken.voice, spoken.engine, then="verified"),
+        blocks.compare("verified", "$.Attributes.matched_by", {"phone": "ask"}, otherwise="tell"),
+        blocks.say("tell", spoken.prompts["whisper"], then="end"),
+        blocks.say("ask", spoken.prompts["whisper_unverified"], then="end"),
+        blocks.end_flow("end"),
+    ]
+    return Flow.of(actions, kind="agent_whisper")
+
+
+def agent_guide(_: FlowConfig) -> Flow:
+    """The page in the agent's workspace: a flow that Connect runs as a chat with the agent alone."""
+    shown = ("matched_by", "escalation_reason", "intent", "priority", "hubspot_ticket_id", "conversation_id")
+    bar = [{"Label": key.replace("_", " ").capitalize(), "Value": f"$.Attributes.{key}"} for key in shown]
+    data = {"Heading": "$.Attributes.caller_phone", "Description": "$.Attributes.summary", "AttributeBar": bar}
+    actions = [
+        blocks.view("show", DETAIL_VIEW, data, limit_s=GUIDE_S, then="end"),
+        blocks.disconnect("end"),
+    ]
+    return Flow.of(actions, kind="agent_guide")
+
+
+FLOWS: Final[Mapping[str, tuple[FlowKind, Callable[[FlowConfig], Flow]]]] = {
+    "inbound_handover.json": ("inbound", inbound),
+    "agent_whisper.json": ("agent_whisper", agent_whisper),
+    "agent_guide.json": ("agent_guide", agent_guide),
+}
+"""Every file there is, with its kind of flow and how it is made."""
+
+
+def render_all(config: FlowConfig | None = None) -> dict[str, str]:
+    """The JSON of every flow, by file name. Raises `FlowRefusedError` and, without a `config`, `ConfigError`."""
+    config = config or load_config()
+    return {name: make(config).render() for name, (_, make) in FLOWS.items()}

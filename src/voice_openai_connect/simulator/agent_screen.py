@@ -21,6 +21,7 @@ ATTRIBUTES_SHOWN: Final = (
     "hubspot_ticket_id",
     "hubspot_ticket_url",
     "conversation_id",
+    "matched_by",
 )
 """Every attribute this screen reads."""
 
@@ -35,6 +36,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "context_lost": "the call was interrupted",
 }
 NO_CONTEXT: Final = "No context came with this call. Please ask the caller what it is about."
+UNVERIFIED: Final = "Found by the caller's number alone. Ask who is calling before you rely on these notes."
 
 
 def render(attributes: Mapping[str, str], *, caller: str, queue: str, priority: int, agent: str = "") -> str:
@@ -51,6 +53,7 @@ def render(attributes: Mapping[str, str], *, caller: str, queue: str, priority: 
         where = queue if wished in {"", queue} else f"{queue} (asked for: {wished})"
         facts = {
             "Caller": said["caller_phone"] or caller or "number withheld",
+            "Verify": UNVERIFIED if said["matched_by"] == "phone" else "",
             "Reason": _in_words(said["escalation_reason"]),
             "Intent": said["intent"].replace("_", " "),
             "Priority": f"{said['priority'] or 'normal'} (queue priority {priority})",

@@ -5,11 +5,11 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from voice_openai_connect.simulator import agent_screen, sound
 from voice_openai_connect.simulator.contact_flow import FlowRunner, Invoke, LineDownError, Result, Say
-from voice_openai_connect.simulator.contact_flow_rules import Flow
+from voice_openai_connect.simulator.contact_flow_rules import CHECKOUT, Flow
 from voice_openai_connect.simulator.contact_flow_state import Contact, FlowState
 from voice_openai_connect.simulator.dtmf import DtmfDetector
 from voice_openai_connect.simulator.telephone import (
@@ -23,24 +23,43 @@ from voice_openai_connect.simulator.telephone import (
 )
 from voice_openai_connect.simulator.timeline import Timeline
 
-FLOW_FILE: Final = Path(__file__).parents[3] / "aws" / "contact_flow" / "inbound_handover.json"
-"""Of a checkout; an installed package does not carry it."""
+FLOWS: Final = CHECKOUT / "aws" / "contact_flow"
 
-_ARN: Final = "arn:aws:connect:ap-southeast-2:000000000000:instance/simulated/queue/"
+_ARN: Final = "arn:aws:connect:ap-southeast-2:000000000000:instance/simulated/"
 DEPLOYED: Final = {
     "LambdaArn": "arn:aws:lambda:ap-southeast-2:000000000000:function:redeem-token",
-    "PriorityQueueArn": _ARN + "priority",
-    "EscalationQueueArn": _ARN + "escalation",
-    "FallbackQueueArn": _ARN + "fallback",
+    "PriorityQueueArn": _ARN + "queue/priority",
+    "EscalationQueueArn": _ARN + "queue/escalation",
+    "FallbackQueueArn": _ARN + "queue/fallback",
+    "AgentGuideFlowArn": _ARN + "contact-flow/agent-guide",
+    "AgentWhisperFlowArn": _ARN + "contact-flow/agent-whisper",
 }
 """What a deployment would fill into the flow."""
+QUEUES: Final = frozenset(arn for name, arn in DEPLOYED.items() if name.endswith("QueueArn"))
 
 Greeting = Callable[[Contact], str]
 
 
-def deployed_flow(path: Path = FLOW_FILE) -> Flow:
+def deployed_flow(path: Path = FLOWS / "inbound_handover.json") -> Flow:
     """The flow of this repository, with this town's ARNs. Raises `FlowRefusedError` and `OSError`."""
     return Flow.load(path.read_text(encoding="utf-8"), DEPLOYED)
+
+
+def deployed_whisper(path: Path = FLOWS / "agent_whisper.json") -> Flow:
+    """The flow that speaks to the agent alone. Raises `FlowRefusedError` and `OSError`."""
+    return Flow.load(path.read_text(encoding="utf-8"), kind="agent_whisper")
+
+
+def whispered(contact: Contact, flow: Flow) -> str:
+    """What the agent hears before the caller does: every prompt on the contact's way through a whisper flow."""
+    state, said, following = FlowState(contact, QUEUES), list[str](), flow.start
+    while (action := flow.actions[following]).type != "EndFlowExecution":
+        if action.type == "MessageParticipant":
+            said.append(state.spoken(action.parameters["Text"]))
+            following = action.next_action
+        else:
+            following = state.decide(action)
+    return " ".join(said)
 
 
 def usual_greeting(contact: Contact) -> str:
@@ -61,6 +80,7 @@ class ContactCenter:
 
     invoke: Invoke
     flow: Flow = field(default_factory=deployed_flow)
+    whisper: Flow = field(default_factory=deployed_whisper)
     timeline: Timeline = field(default_factory=Timeline)
     say: Say | None = None
     greeting: Greeting = usual_greeting
@@ -78,6 +98,9 @@ class ContactCenter:
     """Outside the queues' hours."""
     at_capacity: bool = False
     """The queues are full."""
+    closed_queues: frozenset[str] = frozenset()
+    full_queues: frozenset[str] = frozenset()
+    """The same for some of them, by name."""
     contacts: list[Contact] = field(default_factory=list[Contact])
     runs: list[FlowRunner] = field(default_factory=list[FlowRunner])
     """What happened in the flow, contact by contact."""
@@ -120,15 +143,22 @@ class ContactCenter:
         )
 
     async def _run_flow(self, contact: Contact, line: "_PacedLine") -> bool:
-        queues = frozenset(arn for name, arn in DEPLOYED.items() if name.endswith("QueueArn"))
-        state = FlowState(contact, queues, open_now=not self.closed, at_capacity=self.at_capacity)
+        state = FlowState(
+            contact,
+            QUEUES,
+            open_now=not self.closed,
+            at_capacity=self.at_capacity,
+            closed_queues=self.closed_queues,
+            full_queues=self.full_queues,
+        )
         run = FlowRunner(self.flow, state, line, self._noted(self.invoke), self.say)
         self.runs.append(run)
         return await run.run()
 
     def _noted(self, invoke: Invoke) -> Invoke:
-        async def noted(event: dict[str, object]) -> object:
-            with self.timeline.span("connect", "invoked the Lambda"):
+        async def noted(event: dict[str, Any]) -> object:
+            by_number = event["Details"]["Parameters"].get("match") == "phone"
+            with self.timeline.span("connect", f"invoked the Lambda{' by number' if by_number else ''}"):
                 return await invoke(event)
 
         return noted
@@ -141,6 +171,8 @@ class ContactCenter:
             waited_ms += FRAME_MS
         self._talking += 1
         end.introduce_person()
+        if "AgentWhisper" in contact.event_hooks:
+            self.timeline.note("connect", "whispers to the agent", text=whispered(contact, self.whisper))
         self._enter(contact, "connected", handover=contact.attributes.get("handover", ""))
         try:
             await self._talk(contact, line)

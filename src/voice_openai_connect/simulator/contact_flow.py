@@ -100,7 +100,7 @@ class FlowRunner:
             case "MessageParticipant":
                 await self._play(action, interruptible=False)
                 return action.next_action
-            case "DisconnectParticipant":
+            case "DisconnectParticipant" | "EndFlowExecution":
                 return ""
             case _:
                 return self.state.decide(action)
@@ -129,7 +129,7 @@ class FlowRunner:
 
     async def _play(self, action: Action, *, interruptible: bool) -> str:
         """Say the block's text. Returns the keys that interrupted it; keys that may not interrupt are kept."""
-        audio = await self._spoken(self.state.resolve(action.parameters["Text"]))
+        audio = await self._spoken(self.state.spoken(action.parameters["Text"]))
         for frame in sound.frames(audio):
             if interruptible and self._buffer:
                 return self._buffer.popleft()

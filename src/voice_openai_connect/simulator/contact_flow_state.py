@@ -10,6 +10,7 @@ from voice_openai_connect.simulator.contact_flow_rules import REFERENCE, Action
 ATTRIBUTES_BYTES: Final = 32_768
 """Of keys and values, for all attributes of a contact together. Beyond it nothing is set."""
 DEFAULT_PRIORITY: Final = 5
+DEFAULT_VOICE: Final = "Joanna"
 
 
 @dataclass
@@ -26,6 +27,8 @@ class Contact:
     """The target queue, empty until one is chosen."""
     priority: int = DEFAULT_PRIORITY
     """1 is served first."""
+    event_hooks: dict[str, str] = field(default_factory=dict[str, str])
+    """The ARN of the flow that runs on each event."""
     states: list[str] = field(default_factory=list[str])
     """What became of it so far, in order: ``flow``, ``queued``, ``connected``, ``ended`` and the like."""
 
@@ -44,19 +47,20 @@ class FlowState:
     """The queues there are."""
     open_now: bool = True
     at_capacity: bool = False
+    """Of every queue; the next two are for some."""
+    closed_queues: frozenset[str] = frozenset()
+    full_queues: frozenset[str] = frozenset()
+    """By the name of the queue."""
     stored_input: str = ""
     external: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What the latest function answered."""
     logging: bool = False
+    voice: str = DEFAULT_VOICE
     _loops: dict[str, int] = field(default_factory=dict[str, int])
 
     def decide(self, action: Action) -> str:
         """Carry out a block that takes no time; return the next one's identifier, empty after a transfer."""
         match action.type:
-            case "UpdateFlowLoggingBehavior":
-                self.logging = action.parameters["FlowLoggingBehavior"] == "Enabled"
-            case "UpdateContactRoutingBehavior":
-                self.contact.priority = int(action.parameters["QueuePriority"])
             case "Loop":
                 return self._loop(action)
             case "Compare":
@@ -70,6 +74,20 @@ class FlowState:
                 return self._check_hours(action)
             case "TransferContactToQueue":
                 return self._transfer(action)
+            case _:
+                return self._set(action)
+
+    def _set(self, action: Action) -> str:
+        """Blocks that only note something."""
+        match action.type:
+            case "UpdateFlowLoggingBehavior":
+                self.logging = action.parameters["FlowLoggingBehavior"] == "Enabled"
+            case "UpdateContactRoutingBehavior":
+                self.contact.priority = int(action.parameters["QueuePriority"])
+            case "UpdateContactEventHooks":
+                self.contact.event_hooks |= self.filled_in(action.parameters["EventHooks"])
+            case "UpdateContactTextToSpeechVoice":
+                self.voice = self.resolve(action.parameters["TextToSpeechVoice"])
             case _:
                 raise action.refuse("this block takes time and is not decided here")
         return action.next_action
@@ -97,12 +115,14 @@ class FlowState:
     def _check_hours(self, action: Action) -> str:
         if not self.contact.queue_arn:
             return action.errors["NoMatchingError"]
-        return action.conditions["True" if self.open_now else "False"]
+        opened = self.open_now and self.contact.queue not in self.closed_queues
+        return action.conditions["True" if opened else "False"]
 
     def _transfer(self, action: Action) -> str:
         if not self.contact.queue_arn:
             return action.errors["NoMatchingError"]
-        return action.errors["QueueAtCapacity"] if self.at_capacity else ""
+        full = self.at_capacity or self.contact.queue in self.full_queues
+        return action.errors["QueueAtCapacity"] if full else ""
 
     def resolve(self, text: str) -> str:
         """The value that a `$.` reference stands for, empty when there is none; any other text is itself."""
@@ -119,6 +139,10 @@ class FlowState:
         for key in text.split(".")[1:]:
             value = cast("Mapping[str, object]", value).get(key) if isinstance(value, Mapping) else None
         return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+    def spoken(self, text: str) -> str:
+        """A prompt with its references filled in, wherever they stand in it."""
+        return REFERENCE.sub(lambda found: self.resolve(found[0]), text)
 
     def filled_in(self, parameters: Any) -> Any:
         """Parameters with every reference resolved."""

@@ -1,25 +1,70 @@
-"""AWS Lambda in the town: a real handler file in processes of its own, kept warm, one event at a time in each."""
+"""AWS Lambda in the town: a real handler file in processes of its own, kept warm, one event at a time in each.
+
+The processes are plain ones, quick to start (`lambda_environment.py`), unless `open_environment` says otherwise: then
+it is AWS's own emulator of the runtime, with AWS's own client in it (`lambda_emulator.py`).
+"""
 
 import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from voice_openai_connect.simulator import lambda_environment
 from voice_openai_connect.simulator.contact_flow import LambdaError
+from voice_openai_connect.simulator.contact_flow_rules import CHECKOUT
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 
-TOKEN_HANDLER: Final = Path(__file__).parents[3] / "aws" / "connect_lambda" / "handler.py"
+TOKEN_HANDLER: Final = CHECKOUT / "aws" / "connect_lambda" / "handler.py"
 """Of a checkout; an installed package does not carry it."""
 PAYLOAD_BYTES: Final = 6 * 1024 * 1024
 """Lambda's own limit for a synchronous event or answer."""
 LOAD_S: Final = 60.0
 LOG_LINES: Final = 1_000
+CONCURRENCY: Final = 1_000
+"""Events at a time that an account of AWS's may have answered, until it asks for more."""
+
+
+class Environment(Protocol):
+    """Something that has loaded a handler and answers one event at a time."""
+
+    waiting: bool
+    """Whether it has answered everything it was asked."""
+
+    async def hear(self) -> dict[str, Any]:
+        """Return when it is ready, with what went wrong if something did. Raises `EnvironmentLostError`."""
+        ...
+
+    async def ask(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Pass on one event: `result`, or `errorType` and `errorMessage`. Raises `EnvironmentLostError`."""
+        ...
+
+    def end(self) -> None:
+        """Kill it, if it is still there."""
+        ...
+
+    async def until_gone(self) -> None:
+        """Return when nothing of it is left."""
+        ...
+
+
+Open = Callable[[Path, Mapping[str, str], list[str], float], Awaitable[Environment]]
+"""Starts an environment: `(handler, variables, log, timeout_s)`."""
+
+
+class EnvironmentLostError(Exception):
+    """The process is gone, or says things that are no answer."""
+
+
+async def plain_environment(
+    handler: Path, variables: Mapping[str, str], log: list[str], timeout_s: float
+) -> Environment:
+    """A process of ours that does what Lambda's runtime does. Starts in a tenth of a second."""
+    return await _PlainEnvironment.start(handler, variables, log, timeout_s)
 
 
 @dataclass
@@ -35,13 +80,25 @@ class LambdaRuntime:
     """The function's variables. Nothing else of this process's environment is passed on, but `PATH`."""
     timeout_s: float = 7.0
     """The function's own limit: under the 8 s a contact flow waits."""
+    concurrency: int = CONCURRENCY
+    """Events that may be answered at the same time; one more is throttled."""
+    open_environment: Open = plain_environment
     log: list[str] = field(default_factory=list[str])
     """What the handler has printed, the latest lines."""
-    _idle: list["_Environment"] = field(default_factory=list["_Environment"])
-    _started: list["_Environment"] = field(default_factory=list["_Environment"])
+    _idle: list[Environment] = field(default_factory=list[Environment])
+    _started: list[Environment] = field(default_factory=list[Environment])
+    _busy: int = 0
 
     @classmethod
-    def redeeming_tokens(cls, dynamo: SimulatedDynamo, table: str, *, endpoint_url: str = "") -> Self:
+    def redeeming_tokens(
+        cls,
+        dynamo: SimulatedDynamo,
+        table: str,
+        *,
+        endpoint_url: str = "",
+        match_by_phone: bool = False,
+        open_environment: Open = plain_environment,
+    ) -> Self:
         """The token Lambda of this repository, looking into that table; by way of `endpoint_url` if there is one."""
         variables = {
             "AWS_REGION": dynamo.region,
@@ -50,39 +107,47 @@ class LambdaRuntime:
             "AWS_SECRET_ACCESS_KEY": dynamo.secret_access_key,
             "AWS_ENDPOINT_URL_DYNAMODB": endpoint_url or dynamo.endpoint_url,
             "DYNAMODB_TABLE_NAME": table,
+            **({"MATCH_BY_PHONE": "true"} if match_by_phone else {}),
         }
-        return cls(TOKEN_HANDLER, variables)
+        return cls(TOKEN_HANDLER, variables, open_environment=open_environment)
 
     async def invoke(self, event: dict[str, Any]) -> object:
         """Answer one event. Raises `LambdaError`."""
+        if self._busy >= self.concurrency:
+            raise LambdaError("TooManyRequestsException: Rate Exceeded.")
+        self._busy += 1
+        try:
+            return await self._answer(event)
+        finally:
+            self._busy -= 1
+
+    async def _answer(self, event: dict[str, Any]) -> object:
         environment = self._idle.pop() if self._idle else await self._start()
         try:
-            answer = await asyncio.wait_for(environment.ask(event), self.timeout_s)
-        except TimeoutError:
-            raise LambdaError(f"Sandbox.Timedout: no answer after {self.timeout_s:.2f} seconds") from None
-        except _EnvironmentLostError:
+            answer = await environment.ask(event)
+        except EnvironmentLostError:
             raise LambdaError("Runtime.ExitError: the process ended without an answer") from None
         finally:
             # Also when nobody waits any longer: a late answer must not be taken for the next event's.
             self._keep_or_end(environment)
         return _result(answer)
 
-    async def _start(self) -> "_Environment":
+    async def _start(self) -> Environment:
         if not self.handler.is_file():
             raise LambdaError(f"there is no handler at {self.handler}: run from a checkout of the repository")
-        environment = await _Environment.start(self.handler, self.environment, self.log)
+        environment = await self.open_environment(self.handler, self.environment, self.log, self.timeout_s)
         try:
             _result(await asyncio.wait_for(environment.hear(), LOAD_S))
         except BaseException as error:
             environment.end()
             await environment.until_gone()
-            if isinstance(error, _EnvironmentLostError | TimeoutError):
+            if isinstance(error, EnvironmentLostError | TimeoutError):
                 raise LambdaError("Runtime.ImportModuleError: the handler could not be loaded") from None
             raise
         self._started.append(environment)
         return environment
 
-    def _keep_or_end(self, environment: "_Environment") -> None:
+    def _keep_or_end(self, environment: Environment) -> None:
         if environment.waiting:
             self._idle.append(environment)
         else:
@@ -110,26 +175,28 @@ class LambdaRuntime:
         await self.close()
 
 
+def timed_out(after_s: float) -> dict[str, Any]:
+    """The answer of an environment that did not make one in time."""
+    return {"errorType": "Sandbox.Timedout", "errorMessage": f"no answer after {after_s:.2f} seconds"}
+
+
 def _result(answer: dict[str, Any]) -> object:
     if "errorType" in answer:
         raise LambdaError(f"{answer['errorType']}: {answer['errorMessage']}")
     return answer.get("result")
 
 
-class _EnvironmentLostError(Exception):
-    """The process is gone, or says things that are no answer."""
+class _PlainEnvironment:
+    """One process, which gets its events by a pipe. An event that takes too long is the end of it."""
 
-
-class _Environment:
-    """One process. `waiting` is true while it has answered everything it was asked."""
-
-    def __init__(self, process: asyncio.subprocess.Process, log: list[str]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log: list[str], timeout_s: float) -> None:
         self._process = process
+        self._timeout_s = timeout_s
         self._log_reader = asyncio.create_task(self._read_log(log))
         self.waiting = False
 
     @classmethod
-    async def start(cls, handler: Path, variables: Mapping[str, str], log: list[str]) -> "_Environment":
+    async def start(cls, handler: Path, variables: Mapping[str, str], log: list[str], timeout_s: float) -> Self:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", lambda_environment.__file__, str(handler)),
             stdin=asyncio.subprocess.PIPE,
@@ -138,15 +205,18 @@ class _Environment:
             limit=PAYLOAD_BYTES,
             env={"PATH": os.environ.get("PATH", ""), "PYTHONIOENCODING": "utf-8", **variables},
         )
-        return cls(process, log)
+        return cls(process, log, timeout_s)
 
     async def ask(self, event: dict[str, Any]) -> dict[str, Any]:
         """Pass on one event and return what comes back."""
         self.waiting = False
         if self._process.stdin is None:
-            raise _EnvironmentLostError
+            raise EnvironmentLostError
         self._process.stdin.write(json.dumps(event).encode() + b"\n")
-        return await self.hear()
+        try:
+            return await asyncio.wait_for(self.hear(), self._timeout_s)
+        except TimeoutError:
+            return timed_out(self._timeout_s)
 
     async def hear(self) -> dict[str, Any]:
         """The next answer."""
@@ -154,7 +224,7 @@ class _Environment:
             line = await self._process.stdout.readline() if self._process.stdout else b""
             answer = json.loads(line)
         except (ValueError, OSError):
-            raise _EnvironmentLostError from None
+            raise EnvironmentLostError from None
         self.waiting = True
         return answer
 

@@ -50,6 +50,8 @@ _OTHERS_SAY: Final[Mapping[tuple[str, str], str]] = {
     ("carrier", "hangs up"): "the call is over ({outcome})",
     ("connect", "contact flow"): "answers, and the contact flow listens for digits",
     ("connect", "invoked the Lambda"): "has heard the digits; the Lambda answered in {took_ms} ms",
+    ("connect", "invoked the Lambda by number"): "has heard no digits; asked by number, the Lambda took {took_ms} ms",
+    ("connect", "whispers to the agent"): "whispers to the agent “{text}”",
     ("connect", "contact queued"): "puts the caller into the queue {queue}, priority {priority}",
     ("connect", "contact connected"): "an agent takes the call (handover {handover})",
     ("connect", "contact ended"): "the agent's call is over",

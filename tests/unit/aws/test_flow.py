@@ -1,85 +1,129 @@
-"""The contact flow: the JSON is what the code renders, Connect would publish it, and its names agree everywhere."""
+"""The contact flows: the JSON is what the code renders, Connect would publish it, and its names agree everywhere."""
 
-import importlib.util
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aws.connect_lambda import handler
+from aws.contact_flow import flow
+from aws.contact_flow.config import PROMPTS, load_config
+from aws.contact_flow.validator import Flow
 
 from voice_openai_connect.simulator import agent_screen
-from voice_openai_connect.simulator.contact_flow_rules import Flow
 
-AWS = Path(__file__).parents[3] / "aws"
-
-
-def module(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"aws_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-flow = module(AWS / "contact_flow" / "flow.py")
-COMMITTED: str = (AWS / "contact_flow" / "inbound_handover.json").read_text(encoding="utf-8")
-PUBLISHED = Flow.load(COMMITTED)
-
-
-@pytest.fixture
-def handler(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-southeast-2")
-    return module(AWS / "connect_lambda" / "handler.py")
+FOLDER = Path(__file__).parents[3] / "aws" / "contact_flow"
+CONFIG = load_config()
+INBOUND = flow.inbound(CONFIG)
+ACTIONS = INBOUND.actions
+COMMITTED = {name: (FOLDER / name).read_text(encoding="utf-8") for name in flow.FLOWS}
 
 
 def parameters(kind: str) -> list[dict[str, Any]]:
-    return [action.parameters for action in PUBLISHED.actions.values() if action.type == kind]
+    return [action.parameters for action in ACTIONS.values() if action.type == kind]
 
 
-def test_the_committed_json_is_what_the_code_renders() -> None:
-    assert flow.render() == COMMITTED, "run: python aws/contact_flow/flow.py"
+def names(kind: str) -> set[str]:
+    return {name for name, action in ACTIONS.items() if action.type == kind}
+
+
+def reached_without(*avoided: str) -> set[str]:
+    """Every block one can come to without passing these."""
+    return INBOUND.reachable(passing=lambda action: action.targets - set(avoided))
+
+
+# --- The files
+
+
+@pytest.mark.parametrize("name", flow.FLOWS)
+def test_the_committed_json_is_what_the_code_renders(name: str) -> None:
+    assert flow.render_all(CONFIG)[name] == COMMITTED[name], "run: python3 -m aws.contact_flow"
+
+
+@pytest.mark.parametrize("name", flow.FLOWS)
+def test_connect_would_publish_it(name: str) -> None:
+    kind, _ = flow.FLOWS[name]
+
+    assert Flow.load(COMMITTED[name], kind=kind).render() == COMMITTED[name]
 
 
 def test_nothing_but_names_to_fill_in_stands_for_resources() -> None:
-    assert "arn:" not in COMMITTED
-    assert set(re.findall(r"\$\{(\w+)\}", COMMITTED)) == {
+    assert not any("arn:" in COMMITTED[name] for name in ("inbound_handover.json", "agent_whisper.json"))
+    assert set(re.findall(r"\$\{(\w+)\}", "".join(COMMITTED.values()))) == {
         "LambdaArn",
         "PriorityQueueArn",
         "EscalationQueueArn",
         "FallbackQueueArn",
+        "AgentGuideFlowArn",
+        "AgentWhisperFlowArn",
+        "Region",
     }
 
 
-def test_lambda_flow_and_agent_screen_mean_the_same_keys(handler: Any) -> None:
+@pytest.mark.parametrize("name", flow.FLOWS)
+def test_the_json_is_plain_and_small(name: str) -> None:
+    assert COMMITTED[name].isascii()
+    assert len(json.dumps(json.loads(COMMITTED[name]))) < 256_000
+
+
+@pytest.mark.parametrize("language", CONFIG.languages)
+def test_every_language_makes_flows_that_connect_would_publish(language: str) -> None:
+    rendered = flow.render_all(replace(CONFIG, language=language))
+    spoken = json.dumps(CONFIG.languages[language].prompts["connecting"])
+
+    assert spoken in rendered["inbound_handover.json"]
+    assert f'"{CONFIG.languages[language].voice}"' in rendered["agent_whisper.json"]
+
+
+# --- One source of truth for names
+
+
+def test_lambda_flow_and_agent_screen_mean_the_same_keys() -> None:
     set_by_flow = {key for attributes in parameters("UpdateContactAttributes") for key in attributes["Attributes"]}
 
-    assert set(flow.RECORD_KEYS) == set(handler.RECORD_KEYS)
-    assert set_by_flow == {*handler.RECORD_KEYS, "handover"} == set(agent_screen.ATTRIBUTES_SHOWN)
+    assert set(flow.RECORD_KEYS) == {*handler.RECORD_KEYS, "matched_by"}
+    assert set_by_flow == {*flow.RECORD_KEYS, "handover"} == set(agent_screen.ATTRIBUTES_SHOWN)
 
 
-def test_everything_the_flow_reads_from_the_lambda_is_something_it_returns(handler: Any) -> None:
-    read = set(re.findall(r"\$\.External\.(\w+)", COMMITTED))
+def test_everything_the_flow_reads_from_the_lambda_is_something_it_returns() -> None:
+    read = set(re.findall(r"\$\.External\.(\w+)", COMMITTED["inbound_handover.json"]))
 
     assert read == set(handler.lambda_handler({}, None))
 
 
-def test_the_lambda_is_asked_with_the_parameter_it_reads() -> None:
-    (invocation,) = parameters("InvokeLambdaFunction")
+@pytest.mark.parametrize("name", ["agent_whisper.json", "agent_guide.json"])
+def test_the_agents_flows_read_only_attributes_that_are_set(name: str) -> None:
+    assert set(re.findall(r"\$\.Attributes\.(\w+)", COMMITTED[name])) <= set(flow.RECORD_KEYS)
 
-    assert invocation["LambdaInvocationAttributes"] == {"token": "$.StoredCustomerInput"}
+
+def test_every_prompt_of_the_configuration_is_spoken_somewhere() -> None:
+    spoken = CONFIG.languages[CONFIG.language].prompts
+
+    assert all(json.dumps(spoken[prompt]) in "".join(COMMITTED.values()) for prompt in PROMPTS)
 
 
-def test_the_flow_listens_before_it_says_anything() -> None:
+def test_the_lambda_is_asked_with_the_parameters_it_reads() -> None:
+    by_token, by_phone = parameters("InvokeLambdaFunction")
+
+    assert by_token["LambdaInvocationAttributes"] == {"token": "$.StoredCustomerInput"}
+    assert by_phone["LambdaInvocationAttributes"] == {"match": "phone"}
+
+
+# --- The course of it
+
+
+def test_the_buffer_takes_digits_from_the_very_first_block_on() -> None:
+    """Twilio sends them two seconds after the answer, whatever the flow is doing then."""
+    assert ACTIONS[INBOUND.start].parameters == {"EnableDTMFBuffer": "True"}
+
+
+def test_nothing_is_said_before_the_flow_listens() -> None:
     """Digits sent while a prompt plays that may not be interrupted would be lost on an instance without the buffer."""
-    first = list(PUBLISHED.actions)[: list(PUBLISHED.actions).index("listen")]
-
-    assert [PUBLISHED.actions[name].type for name in first] == [
-        "UpdateFlowLoggingBehavior",
-        "GetParticipantInput",
-        "Loop",
-    ]
+    assert not reached_without("listen") & names("MessageParticipant") - {"connecting", "closed", "sorry"}
+    before = INBOUND.reachable(passing=lambda action: () if action.identifier == "tries" else action.targets)
+    assert not before & names("MessageParticipant")
 
 
 def test_an_entry_is_one_longer_than_a_token_so_that_its_terminator_is_not_left_over() -> None:
@@ -88,26 +132,75 @@ def test_an_entry_is_one_longer_than_a_token_so_that_its_terminator_is_not_left_
     assert listen["InputValidation"]["CustomValidation"]["MaximumLength"] == "11"
 
 
-def test_every_way_to_a_disconnect_has_said_goodbye_and_tried_a_queue() -> None:
-    """From the start, without ever choosing a queue, one can only reach the end through the failing fallback queue."""
-    queueing = {"UpdateContactTargetQueue", "DisconnectParticipant"}
-    seen: set[str] = set()
-    ahead = {PUBLISHED.start}
-    while ahead:
-        seen |= ahead
-        onward = {name for name in ahead if PUBLISHED.actions[name].type not in queueing}
-        ahead = {target for name in onward for target in PUBLISHED.actions[name].targets} - seen
+def test_the_log_is_off_wherever_something_private_is_entered_or_read() -> None:
+    """Connect writes a block's parameters into the log: what was entered, what the Lambda found."""
+    logged = INBOUND.reachable(passing=lambda action: () if action.identifier == "log-off" else action.targets)
+    logged |= _from("log-on")
+    private = {name for name, action in ACTIONS.items() if re.search(r"\$\.(Stored|External|Attr)", str(action))}
 
-    assert "bye" not in seen
-    assert {name for name, action in PUBLISHED.actions.items() if "bye" in action.targets} == {"closed", "sorry"}
+    assert ACTIONS["log-off"].parameters == {"FlowLoggingBehavior": "Disabled"}
+    assert private
+    assert not logged & private
 
 
-def test_logging_is_off_from_the_first_block_until_the_queue_is_chosen() -> None:
-    assert PUBLISHED.start == "log-off"
-    before = [name for name, action in PUBLISHED.actions.items() if "log-on" in action.targets]
-    assert {PUBLISHED.actions[name].type for name in before} == {"UpdateContactTargetQueue"}
+def _from(start: str) -> set[str]:
+    return replace(INBOUND, start=start).reachable()
 
 
-def test_the_json_is_plain_and_small() -> None:
-    assert COMMITTED.isascii()
-    assert len(json.dumps(json.loads(COMMITTED))) < 256_000
+# --- Nobody is dropped
+
+
+def test_every_way_to_a_disconnect_has_said_goodbye() -> None:
+    assert {name for name, action in ACTIONS.items() if "bye" in action.targets} == {"closed", "sorry"}
+
+
+def test_nobody_hears_a_goodbye_before_the_fallback_queue_was_tried() -> None:
+    tried = {name for name in names("UpdateContactTargetQueue") if "${FallbackQueueArn}" in str(ACTIONS[name])}
+
+    assert tried == {"queue-fallback", "after-hours", "overflow"}
+    assert not reached_without(*tried) & {"closed", "sorry", "bye"}
+
+
+def test_whatever_fails_before_a_queue_is_chosen_leads_on_to_one() -> None:
+    """Of every block that can fail, the way of the error comes to a transfer."""
+    for name, action in ACTIONS.items():
+        for error, target in action.errors.items():
+            if not {"sorry", "closed", "bye"} & {target, name}:
+                assert _from(target) & names("TransferContactToQueue"), f"{name} on {error}"
+
+
+def test_a_closed_or_full_queue_leads_to_the_fallback_queue() -> None:
+    assert ACTIONS["hours"].conditions["False"] == "after-hours"
+    assert set(ACTIONS["transfer"].errors.values()) == {"overflow"}
+    assert ACTIONS["overflow-hours"].conditions == {"True": "overflow-transfer", "False": "sorry"}
+
+
+def test_context_that_is_lost_is_marked_and_the_caller_goes_on() -> None:
+    assert ACTIONS["mark-missing"].parameters["Attributes"] == {"handover": "missing"}
+    assert ACTIONS["mark-missing"].targets == {"queue-fallback"}
+
+
+# --- What a configuration changes
+
+
+def test_hooks_that_are_not_wanted_are_not_set() -> None:
+    for whisper, guide in [(True, True), (True, False), (False, True), (False, False)]:
+        made = flow.inbound(replace(CONFIG, agent_whisper=whisper, agent_guide=guide)).actions
+
+        assert ("whisper" in made, "guide" in made) == (whisper, guide)
+
+
+def test_a_centre_without_priorities_does_not_ask_for_them() -> None:
+    made = flow.inbound(replace(CONFIG, priorities={})).actions
+
+    assert "by-priority" not in made
+    assert "by-queue" in made["whisper"].targets
+
+
+def test_queues_of_ones_own_are_chosen_by_their_names() -> None:
+    arn = "arn:aws:connect:eu-central-1:123456789012:instance/i/queue/q"
+    made = flow.inbound(replace(CONFIG, queues={"sales": arn, "care": "${CareArn}"}, default_queue="care")).actions
+
+    assert made["by-queue"].conditions == {"sales": "queue-sales", "care": "queue-care"}
+    assert made["by-queue"].next_action == "queue-care"
+    assert made["queue-sales"].parameters == {"QueueId": arn}

@@ -36,7 +36,8 @@ RECORD = {
     "escalation_reason": "The caller asked for a person.",
     "route_to_queue": "priority",
 }
-KEYS = {"success", "retry", *RECORD}
+KEYS = {"success", "retry", "matched_by", *RECORD}
+FOUND = {"success": "true", "retry": "false", "matched_by": "token"}
 
 Handler = Callable[..., dict[str, str]]
 
@@ -52,7 +53,7 @@ def event(token: object, contact_id: object = "contact-1") -> dict[str, Any]:
 
 
 def refused(*, retry: bool) -> dict[str, str]:
-    return dict.fromkeys(RECORD, "") | {"success": "false", "retry": "true" if retry else "false"}
+    return dict.fromkeys(RECORD, "") | {"success": "false", "retry": "true" if retry else "false", "matched_by": ""}
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,22 @@ def table(dynamo: SimulatedDynamo) -> Any:
     )
     made = resource.create_table(
         TableName=TABLE,
-        AttributeDefinitions=[{"AttributeName": "token", "AttributeType": "S"}],
+        AttributeDefinitions=[
+            {"AttributeName": "token", "AttributeType": "S"},
+            {"AttributeName": "phone_key", "AttributeType": "S"},
+            {"AttributeName": "created_at", "AttributeType": "N"},
+        ],
         KeySchema=[{"AttributeName": "token", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by_phone",
+                "KeySchema": [
+                    {"AttributeName": "phone_key", "KeyType": "HASH"},
+                    {"AttributeName": "created_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["consumed_by"]},
+            }
+        ],
         BillingMode="PAY_PER_REQUEST",
     )
     made.wait_until_exists()
@@ -118,7 +133,7 @@ def test_a_good_token_gives_the_record(handler: Handler, table: Any) -> None:
 
     answer = handler(event(token))
 
-    assert answer == {**RECORD, "success": "true", "retry": "false"}
+    assert answer == {**RECORD, **FOUND}
     assert item(table, token)["consumed_by"] == "contact-1"
 
 
@@ -227,14 +242,14 @@ def test_nothing_is_redeemed_for_a_contact_without_an_id(handler: Handler, table
 def test_every_kind_of_value_becomes_a_plain_string(handler: Handler, table: Any, value: object, text: str) -> None:
     answer = handler(event(stored(table, summary=value)))
 
-    assert answer == {**RECORD, "success": "true", "retry": "false", "summary": text}
+    assert answer == {**RECORD, **FOUND, "summary": text}
 
 
 def test_a_field_that_is_not_there_is_an_empty_string(handler: Handler, table: Any) -> None:
     token = next(TOKENS)
     table.put_item(Item={"token": token, "expires_at": int(time.time()) + 60})
 
-    assert handler(event(token)) == dict.fromkeys(RECORD, "") | {"success": "true", "retry": "false"}
+    assert handler(event(token)) == dict.fromkeys(RECORD, "") | FOUND
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "漢", "👋", "x👋"])
@@ -290,6 +305,148 @@ def test_the_log_has_one_line_without_token_number_or_summary(
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line).items() >= {"outcome": "redeemed", "contact_id": "contact-1", "error": ""}.items()
     assert not any(private in line for private in (token, RECORD["caller_phone"], RECORD["summary"]))
+
+
+# --- No digits came: by the caller's number, if that is switched on
+
+
+PHONES = (f"+6140000{n:04d}" for n in count(1))
+
+
+def by_phone(number: object, contact_id: str = "contact-1") -> dict[str, Any]:
+    asked = event(None, contact_id)
+    asked["Details"]["Parameters"] = {"match": "phone"}
+    asked["Details"]["ContactData"]["CustomerEndpoint"] = {"Address": number, "Type": "TELEPHONE_NUMBER"}
+    return asked
+
+
+@pytest.fixture
+def phone(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A number of one's own, in a function that matches by number."""
+    monkeypatch.setenv("MATCH_BY_PHONE", "true")
+    return next(PHONES)
+
+
+def waiting(table: Any, number: str, *, age_s: int = 5, **fields: Any) -> str:
+    """A handover that waits for that number."""
+    return stored(table, phone_key=number, created_at=int(time.time()) - age_s, **fields)
+
+
+def test_the_one_handover_of_a_number_is_found_and_the_answer_says_how(
+    handler: Handler, table: Any, phone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = waiting(table, phone)
+    waiting(table, next(PHONES))
+
+    assert handler(by_phone(phone)) == {**RECORD, **FOUND, "matched_by": "phone"}
+    assert item(table, token)["consumed_by"] == "contact-1"
+    assert not any(private in capsys.readouterr().out for private in (token, phone))
+
+
+def test_the_same_contact_may_ask_by_number_again_and_another_may_not(
+    handler: Handler, table: Any, phone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting(table, phone)
+
+    assert [handler(by_phone(phone))["success"] for _ in range(4)] == ["true"] * 4
+    assert handler(by_phone(phone, "contact-2")) == refused(retry=False)
+    assert outcomes(capsys)[-1] == "not_found"
+
+
+def test_what_a_token_has_bought_is_not_found_by_number(handler: Handler, table: Any, phone: str) -> None:
+    handler(event(waiting(table, phone), "contact-1"))
+
+    assert handler(by_phone(phone, "contact-2")) == refused(retry=False)
+
+
+def test_two_that_wait_for_one_number_are_none(
+    handler: Handler, table: Any, phone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens = [waiting(table, phone), waiting(table, phone)]
+
+    assert handler(by_phone(phone)) == refused(retry=False)
+    assert not any("consumed_by" in item(table, token) for token in tokens)
+    assert outcomes(capsys) == ["ambiguous"]
+
+
+@pytest.mark.parametrize("age_s", [121, 590])
+def test_a_handover_of_minutes_ago_is_not_found_by_number(handler: Handler, table: Any, phone: str, age_s: int) -> None:
+    waiting(table, phone, age_s=age_s)
+
+    assert handler(by_phone(phone)) == refused(retry=False)
+
+
+def test_an_expired_handover_is_not_found_by_number(handler: Handler, table: Any, phone: str) -> None:
+    waiting(table, phone, expires_in=-1)
+
+    assert handler(by_phone(phone)) == refused(retry=False)
+
+
+def test_an_item_that_is_no_handover_is_never_answered_with(handler: Handler, table: Any, phone: str) -> None:
+    now = int(time.time())
+    table.put_item(Item={"token": f"call#{phone}", "phone_key": phone, "created_at": now, "expires_at": now + 60})
+
+    assert handler(by_phone(phone)) == refused(retry=False)
+
+
+@pytest.mark.parametrize("number", [None, "", "anonymous", "61400000001", "+6140000000x", "+1" * 20, 5, "+٦١٤٠٠٠٠٠٠٠"])
+def test_a_caller_without_a_number_matches_nothing(
+    at: Callable[[str], Handler], phone: str, number: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = at("http://127.0.0.1:9")(by_phone(number))  # nobody listens there: a lookup would be "unavailable"
+
+    assert answer == refused(retry=False)
+    assert outcomes(capsys) == ["number_withheld"]
+
+
+@pytest.mark.parametrize("switch", [None, "", "false", "1", "TRUE"])
+def test_unless_it_is_switched_on_nothing_is_looked_for_by_number(
+    at: Callable[[str], Handler],
+    monkeypatch: pytest.MonkeyPatch,
+    switch: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("MATCH_BY_PHONE", raising=False)
+    if switch is not None:
+        monkeypatch.setenv("MATCH_BY_PHONE", switch)
+
+    assert at("http://127.0.0.1:9")(by_phone("+61400000001")) == refused(retry=False)
+    assert outcomes(capsys) == ["phone_not_matched"]
+
+
+def test_a_parameter_cannot_name_another_number(handler: Handler, table: Any, phone: str) -> None:
+    """Whoever calls may press keys, and keys become parameters. The number is Connect's."""
+    waiting(table, phone)
+    asked = by_phone(next(PHONES))
+    asked["Details"]["Parameters"] |= {"token": phone, "phone": phone, "Address": phone}
+
+    assert handler(asked) == refused(retry=False)
+
+
+def test_of_two_contacts_that_ask_by_one_number_at_once_one_wins(handler: Handler, table: Any, phone: str) -> None:
+    waiting(table, phone)
+    handler(event("0000000000"))
+    together = threading.Barrier(8)
+
+    def ask(n: int) -> str:
+        together.wait(30)
+        return handler(by_phone(phone, f"contact-{n}"))["success"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(ask, range(8))) == ["false"] * 7 + ["true"]
+
+
+def test_a_table_without_the_index_is_an_answer_too(
+    at: Callable[[str], Handler],
+    dynamo: SimulatedDynamo,
+    phone: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DYNAMODB_TABLE_NAME", "no-such-table")
+
+    assert at(dynamo.endpoint_url)(by_phone(phone)) == refused(retry=False)
+    assert outcomes(capsys) == ["unavailable"]
 
 
 # --- DynamoDB in trouble

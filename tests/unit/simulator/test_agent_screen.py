@@ -39,6 +39,13 @@ def test_everything_the_agent_needs_is_on_it() -> None:
     assert "high (queue priority 2)" in drawn
 
 
+@pytest.mark.parametrize(("matched_by", "warned"), [("phone", True), ("token", False), ("", False)])
+def test_notes_found_by_number_alone_come_with_a_warning(matched_by: str, warned: bool) -> None:
+    words = " ".join(line.strip("│ ") for line in screen(matched_by=matched_by).splitlines())
+
+    assert ("Ask who is calling" in words) == warned
+
+
 def test_a_long_summary_is_wrapped_and_complete() -> None:
     words = " ".join(line.strip("│ ") for line in screen().splitlines())
 

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from voice_openai_connect.simulator import agent_screen, sound
-from voice_openai_connect.simulator.contact_center import ContactCenter, usual_greeting
+from voice_openai_connect.simulator.contact_center import ContactCenter, deployed_whisper, usual_greeting, whispered
 from voice_openai_connect.simulator.contact_flow import LambdaError
 from voice_openai_connect.simulator.contact_flow_state import Contact
 from voice_openai_connect.simulator.dtmf import tones
@@ -45,7 +45,9 @@ def digits(token: str) -> bytes:
 
 
 async def knows(event: dict[str, Any]) -> object:
-    """A Lambda that knows every token."""
+    """A Lambda that knows every token, and nobody by number."""
+    if "token" not in event["Details"]["Parameters"]:
+        return {"success": "false", "retry": "false"}
     return {"success": "true", "retry": "false", **RECORD}
 
 
@@ -96,7 +98,7 @@ async def test_a_token_sent_as_tones_brings_its_record_to_the_agent_once(dynamo:
             await center.until_state("connected", contacts=2)
             second = center.contacts[1]
 
-    assert first.attributes == {**RECORD, "handover": "ok"}
+    assert first.attributes == {**RECORD, "matched_by": "token", "handover": "ok"}
     assert (first.queue, first.priority, first.customer_number) == ("priority", 1, CALLER)
     assert RECORD["summary"] in center.screen(first)
     assert second.attributes == {"handover": "missing"}
@@ -270,10 +272,22 @@ async def test_the_timeline_tells_what_became_of_the_contact() -> None:
         "contact flow",
         "invoked the Lambda",
         "contact queued",
+        "whispers to the agent",
         "contact connected",
         "contact ended",
     ]
     assert not any(TOKEN in str(entry) for entry in center.timeline.entries)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"matched_by": "token", "priority": "high"}, "A call from the assistant. Priority high."),
+        ({"matched_by": "phone", "priority": "high"}, "Ask who is calling"),
+    ],
+)
+def test_the_agent_is_told_before_the_caller_is_heard(attributes: dict[str, str], words: str) -> None:
+    assert words in whispered(Contact("c", attributes=attributes), deployed_whisper())
 
 
 @pytest.mark.parametrize(

@@ -2,30 +2,29 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from voice_openai_connect.simulator import sound
-from voice_openai_connect.simulator.contact_center import DEPLOYED
+from voice_openai_connect.simulator.contact_center import DEPLOYED, QUEUES
 from voice_openai_connect.simulator.contact_flow import (
     FlowRunner,
     Invoke,
     LambdaError,
     LineDownError,
-    Result,
     Say,
 )
 from voice_openai_connect.simulator.contact_flow_rules import Flow, FlowRefusedError
 from voice_openai_connect.simulator.contact_flow_state import Contact, FlowState
-from voice_openai_connect.simulator.dtmf import DtmfDetector, tones
-from voice_openai_connect.simulator.telephone import FRAME_MS, SILENCE
+from voice_openai_connect.simulator.contact_line import ScriptedLine
+from voice_openai_connect.simulator.dtmf import tones
+from voice_openai_connect.simulator.telephone import FRAME_MS
 
 FILE = Path(__file__).parents[3] / "aws" / "contact_flow" / "inbound_handover.json"
 FLOW = Flow.load(FILE.read_text(encoding="utf-8"), DEPLOYED)
-QUEUES = frozenset(arn for name, arn in DEPLOYED.items() if name.endswith("QueueArn"))
 TOKEN = "0123456789"
 RECORD = {
     "conversation_id": "conv-1",
@@ -38,37 +37,11 @@ RECORD = {
     "priority": "high",
     "escalation_reason": "asked for a person",
     "route_to_queue": "priority",
+    "matched_by": "token",
 }
 FOUND = {"success": "true", "retry": "false", **RECORD}
 NOT_FOUND = {"success": "false", "retry": "true", **dict.fromkeys(RECORD, "")}
 REFUSED = NOT_FOUND | {"retry": "false"}
-
-
-class Line:
-    """A caller who sends these frames at the flow's pace, then is silent, or hangs up."""
-
-    def __init__(self, sent: bytes = b"", *, work_takes_ms: int = 40, hangs_up_after_ms: int | None = None) -> None:
-        self._frames = iter(sound.frames(sent))
-        self._detector = DtmfDetector()
-        self._work_takes_ms = work_takes_ms
-        self._hangs_up_after_ms = hangs_up_after_ms
-        self.heard = bytearray()
-
-    @property
-    def ms(self) -> int:
-        return len(self.heard) // 8
-
-    async def step(self, frame: bytes) -> str:
-        if self._hangs_up_after_ms is not None and self.ms >= self._hangs_up_after_ms:
-            raise LineDownError
-        self.heard += frame
-        return self._detector.feed(next(self._frames, SILENCE))
-
-    async def wait_for(self, work: Awaitable[Result], heard: Callable[[str], None]) -> Result:
-        """As much time passes as the test says, whatever the work takes."""
-        for _ in range(self._work_takes_ms // FRAME_MS):
-            heard(await self.step(SILENCE))
-        return await work
 
 
 class Function:
@@ -76,24 +49,30 @@ class Function:
 
     def __init__(self, *first: object) -> None:
         self._first = list(first)
+        self.by_phone: object = REFUSED
         self.asked: list[str] = []
 
     async def __call__(self, event: dict[str, Any]) -> object:
-        token = event["Details"]["Parameters"]["token"]
-        self.asked.append(token)
-        answer = self._first.pop(0) if self._first else FOUND if token == TOKEN else NOT_FOUND
+        parameters = event["Details"]["Parameters"]
+        if parameters == {"match": "phone"}:
+            self.asked.append("by phone")
+            return self.by_phone
+        self.asked.append(parameters["token"])
+        answer = self._first.pop(0) if self._first else FOUND if parameters["token"] == TOKEN else NOT_FOUND
         if isinstance(answer, Exception):
             raise answer
         return answer
 
 
-def runner(line: Line, function: Invoke, *, flow: Flow = FLOW, say: Say | None = None, **known: Any) -> FlowRunner:
+def runner(
+    line: ScriptedLine, function: Invoke, *, flow: Flow = FLOW, say: Say | None = None, **known: Any
+) -> FlowRunner:
     contact = Contact("contact-1", "+61400000001", "+61200000002")
     return FlowRunner(flow, FlowState(contact, QUEUES, **known), line, function, say)
 
 
 async def run(sent: bytes, function: Invoke | None = None, **known: Any) -> FlowRunner:
-    run = runner(Line(sent), function or Function(), **known)
+    run = runner(ScriptedLine(sent), function or Function(), **known)
     assert await run.run()
     return run
 
@@ -146,7 +125,7 @@ async def test_the_digits_may_come_before_during_and_after_the_prompt(wait: str)
 
 
 async def test_the_first_key_ends_the_prompt() -> None:
-    line = Line(tones(f"{TOKEN}#"))
+    line = ScriptedLine(tones(f"{TOKEN}#"))
     told = runner(line, Function(), say=lambda _text: sound.silence(10_000))
 
     assert await told.run()
@@ -183,7 +162,7 @@ async def test_a_lost_digit_ends_in_the_fallback_queue() -> None:
 
     run_ = await run(tones("123456789#"), function)
 
-    assert function.asked == ["123456789"]
+    assert function.asked == ["123456789", "by phone"]
     assert in_fallback(run_)
 
 
@@ -195,18 +174,28 @@ async def test_an_entry_ends_at_its_maximum_length() -> None:
     assert function.asked == ["12345678901", TOKEN]
 
 
-async def test_silence_is_the_word_timeout_and_never_asks_the_function() -> None:
+async def test_silence_is_the_word_timeout_and_is_never_asked_for_as_a_token() -> None:
     function = Function()
 
     run_ = await run(b"", function)
 
     assert run_.state.stored_input == "Timeout"
-    assert function.asked == []
+    assert function.asked == ["by phone"]
     assert in_fallback(run_)
 
 
+async def test_a_caller_whose_digits_never_came_may_be_found_by_number() -> None:
+    function = Function()
+    function.by_phone = FOUND | {"matched_by": "phone"}
+
+    run_ = await run(b"", function)
+
+    assert run_.state.contact.attributes == {**RECORD, "matched_by": "phone", "handover": "ok"}
+    assert run_.state.contact.queue == "priority"
+
+
 async def test_a_caller_without_digits_reaches_the_queue_in_eight_seconds() -> None:
-    line = Line()
+    line = ScriptedLine()
 
     assert await runner(line, Function()).run()
     assert line.ms <= 8_000
@@ -220,7 +209,7 @@ async def test_after_three_wrong_tokens_the_caller_is_taken_to_the_fallback_queu
 
     assert in_fallback(run_)
     assert in_fallback(again)
-    assert function.asked[-3:] == ["1", "2", "3"]
+    assert function.asked[-4:] == ["1", "2", "3", "by phone"]
 
 
 async def test_a_used_token_is_not_tried_again() -> None:
@@ -235,7 +224,7 @@ async def test_a_used_token_is_not_tried_again() -> None:
 @pytest.mark.parametrize(("buffer", "second"), [("True", TOKEN), ("False", TOKEN[5:])])
 async def test_digits_that_come_while_the_function_runs_are_lost_without_the_buffer(buffer: str, second: str) -> None:
     function = Function()
-    line = Line(tones(f"1#{TOKEN}#"), work_takes_ms=1_000)  # the time of five digits
+    line = ScriptedLine(tones(f"1#{TOKEN}#"), work_takes_ms=1_000)  # the time of five digits
 
     await runner(line, function, flow=changed("buffer-on", EnableDTMFBuffer=buffer)).run()
 
@@ -244,7 +233,7 @@ async def test_digits_that_come_while_the_function_runs_are_lost_without_the_buf
 
 async def test_the_buffer_holds_thirty_keys() -> None:
     function = Function()
-    line = Line(tones("1#" + "8" * 40), work_takes_ms=9_000)
+    line = ScriptedLine(tones("1#" + "8" * 40), work_takes_ms=9_000)
     patient = changed("listen", InputValidation={"CustomValidation": {"MaximumLength": "99"}})
 
     await runner(line, function, flow=patient).run()
@@ -300,7 +289,7 @@ async def test_a_function_that_is_too_slow_leads_to_the_fallback_queue() -> None
         finally:
             given_up.append(True)
 
-    run_ = await run(tones(f"{TOKEN}#"), slow, flow=changed("look-up", InvocationTimeLimitSeconds="1"))
+    run_ = await run(tones(f"{TOKEN}#"), slow, flow=changed("look-up-by-token", InvocationTimeLimitSeconds="1"))
 
     assert in_fallback(run_)
     assert given_up == [True]
@@ -308,7 +297,7 @@ async def test_a_function_that_is_too_slow_leads_to_the_fallback_queue() -> None
 
 async def test_attributes_that_do_not_fit_lead_to_the_fallback_queue() -> None:
     many = FOUND | {"summary": "x" * 16_000, "intent": "y" * 16_000}
-    run_ = runner(Line(tones(f"{TOKEN}#")), Function(many))
+    run_ = runner(ScriptedLine(tones(f"{TOKEN}#")), Function(many))
     run_.state.contact.attributes = {"from_before": "z" * 1_000}
 
     assert await run_.run()
@@ -326,22 +315,51 @@ async def test_outside_hours_the_caller_is_told_and_the_call_ends() -> None:
         said.append(text)
         return sound.silence(100)
 
-    run_ = runner(Line(tones(f"{TOKEN}#")), Function(), say=say, open_now=False)
+    run_ = runner(ScriptedLine(tones(f"{TOKEN}#")), Function(), say=say, open_now=False)
 
     assert not await run_.run()
     assert run_.walked[-2:] == ["closed", "bye"]
     assert said[-1] == "Our team is away right now. Please call again in opening hours."
 
 
-async def test_a_full_queue_ends_with_an_apology() -> None:
-    run_ = runner(Line(tones(f"{TOKEN}#")), Function(), at_capacity=True)
+async def test_with_every_queue_full_the_call_ends_with_an_apology() -> None:
+    run_ = runner(ScriptedLine(tones(f"{TOKEN}#")), Function(), at_capacity=True)
 
     assert not await run_.run()
-    assert run_.walked[-3:] == ["transfer", "sorry", "bye"]
+    assert run_.walked[-4:] == ["overflow-hours", "overflow-transfer", "sorry", "bye"]
+
+
+@pytest.mark.parametrize("trouble", ["closed_queues", "full_queues"])
+async def test_a_queue_that_is_closed_or_full_leads_to_the_fallback_queue_with_the_context(trouble: str) -> None:
+    unusual: dict[str, Any] = {trouble: frozenset({"priority"})}
+
+    run_ = await run(tones(f"{TOKEN}#"), **unusual)
+
+    assert run_.state.contact.queue == "fallback"
+    assert run_.state.contact.attributes == {**RECORD, "handover": "ok"}
+    assert "connecting" in run_.walked
+
+
+async def test_a_full_queue_with_the_fallback_closed_ends_with_an_apology() -> None:
+    queues: dict[str, Any] = {"full_queues": frozenset({"priority"}), "closed_queues": frozenset({"fallback"})}
+    run_ = runner(ScriptedLine(tones(f"{TOKEN}#")), Function(), **queues)
+
+    assert not await run_.run()
+    assert run_.walked[-3:] == ["overflow-hours", "sorry", "bye"]
+
+
+async def test_the_agents_flows_are_hooked_on_when_there_is_context_and_only_then() -> None:
+    with_context, without = await run(tones(f"{TOKEN}#")), await run(b"")
+
+    assert with_context.state.contact.event_hooks == {
+        "DefaultAgentUI": DEPLOYED["AgentGuideFlowArn"],
+        "AgentWhisper": DEPLOYED["AgentWhisperFlowArn"],
+    }
+    assert without.state.contact.event_hooks == {}
 
 
 async def test_a_missing_queue_falls_back_and_keeps_the_context() -> None:
-    run_ = runner(Line(tones(f"{TOKEN}#")), Function())
+    run_ = runner(ScriptedLine(tones(f"{TOKEN}#")), Function())
     run_.state.queue_arns = frozenset({DEPLOYED["FallbackQueueArn"]})
 
     assert await run_.run()
@@ -350,7 +368,7 @@ async def test_a_missing_queue_falls_back_and_keeps_the_context() -> None:
 
 
 async def test_with_no_queue_at_all_there_is_still_a_goodbye() -> None:
-    run_ = runner(Line(), Function())
+    run_ = runner(ScriptedLine(), Function())
     run_.state.queue_arns = frozenset()
 
     assert not await run_.run()
@@ -360,7 +378,7 @@ async def test_with_no_queue_at_all_there_is_still_a_goodbye() -> None:
 @pytest.mark.parametrize("after_ms", [0, 400, 2_500, 5_000])
 async def test_a_caller_who_hangs_up_ends_the_flow_wherever_it_is(after_ms: int) -> None:
     with pytest.raises(LineDownError):
-        await runner(Line(tones(f"W{TOKEN}#"), hangs_up_after_ms=after_ms), Function()).run()
+        await runner(ScriptedLine(tones(f"W{TOKEN}#"), hangs_up_after_ms=after_ms), Function()).run()
 
 
 async def test_a_flow_that_runs_in_circles_is_stopped() -> None:
@@ -369,7 +387,7 @@ async def test_a_flow_that_runs_in_circles_is_stopped() -> None:
     found["Transitions"]["NextAction"] = "by-priority"
 
     with pytest.raises(FlowRefusedError, match="1000 blocks"):
-        await runner(Line(tones(f"{TOKEN}#")), Function(), flow=Flow.load(json.dumps(content), DEPLOYED)).run()
+        await runner(ScriptedLine(tones(f"{TOKEN}#")), Function(), flow=Flow.load(json.dumps(content), DEPLOYED)).run()
 
 
 async def test_the_flow_log_has_neither_token_nor_summary() -> None:
@@ -382,7 +400,7 @@ async def test_the_flow_log_has_neither_token_nor_summary() -> None:
 
 async def test_a_voice_is_heard_on_the_line() -> None:
     word = sound.ulaw_encode(sound.tone(440, 400))
-    line = Line(tones(f"WW{TOKEN}#"))
+    line = ScriptedLine(tones(f"WW{TOKEN}#"))
 
     await runner(line, Function(), say=lambda _text: word).run()
 

@@ -124,6 +124,44 @@ def test_priority_and_logging_are_set() -> None:
     assert (going.contact.priority, going.logging) == (1, True)
 
 
+def test_hooks_are_kept_together_and_the_voice_is_the_last_one_set() -> None:
+    going = state()
+
+    for hook in ({"AgentWhisper": "arn:w"}, {"DefaultAgentUI": "arn:g"}):
+        assert going.decide(block("UpdateContactEventHooks", {"EventHooks": hook})) == "next"
+    assert going.decide(block("UpdateContactTextToSpeechVoice", {"TextToSpeechVoice": "Vicki"})) == "next"
+
+    assert going.contact.event_hooks == {"AgentWhisper": "arn:w", "DefaultAgentUI": "arn:g"}
+    assert going.voice == "Vicki"
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("Priority $.Attributes.tone.", "Priority calm."),
+        ("$.Attributes.tone and $.Attributes.missing!", "calm and !"),
+        ("It costs $5", "It costs $5"),
+    ],
+)
+def test_a_prompt_is_spoken_with_its_references_filled_in(text: str, spoken: str) -> None:
+    going = state()
+    going.contact.attributes = {"tone": "calm"}
+
+    assert going.spoken(text) == spoken
+
+
+def test_hours_and_room_may_differ_from_queue_to_queue() -> None:
+    going = state(closed_queues=frozenset({"priority"}), full_queues=frozenset({"priority"}))
+    hours = block("CheckHoursOfOperation", {}, {"True": "open", "False": "shut"})
+
+    going.contact.queue_arn = QUEUE
+    here = (going.decide(hours), going.decide(block("TransferContactToQueue", {})))
+    going.contact.queue_arn = QUEUE.replace("priority", "other")
+
+    assert here == ("shut", "QueueAtCapacity")
+    assert (going.decide(hours), going.decide(block("TransferContactToQueue", {}))) == ("open", "")
+
+
 def test_a_block_that_takes_time_is_not_decided_here() -> None:
     with pytest.raises(FlowRefusedError, match="'here'"):
         state().decide(block("MessageParticipant", {"Text": "Hello"}))

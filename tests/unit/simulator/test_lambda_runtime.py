@@ -51,6 +51,17 @@ async def test_events_at_the_same_time_run_in_processes_of_their_own(handler: Pa
     assert [answer["asked"] for answer in answers if isinstance(answer, dict)] == [1, 1, 1]
 
 
+async def test_one_event_too_many_at_a_time_is_throttled(handler: Path) -> None:
+    async with LambdaRuntime(handler, {}, concurrency=1) as function:
+        first = asyncio.create_task(function.invoke({"do": "count"}))
+        await asyncio.sleep(0)
+        with pytest.raises(LambdaError, match="TooManyRequestsException"):
+            await function.invoke({"do": "count"})
+        await first
+
+        assert "'asked': 2" in str(await function.invoke({"do": "count"}))
+
+
 async def test_an_exception_is_an_error_and_the_process_stays_warm(handler: Path) -> None:
     async with LambdaRuntime(handler, {}) as function:
         with pytest.raises(LambdaError, match="RuntimeError: no"):
