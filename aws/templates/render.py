@@ -1,11 +1,13 @@
 """Puts files of this repository into the templates: the Lambda's code and the contact flows.
 
-A block of text below a line ``# rendered from PATH`` (relative to the templates) is that file, word for word. So one
-command deploys a stack, without a bucket to upload to, and what is tested is what is deployed.
+A block of text below a line ``# rendered from PATH`` (relative to the templates) is that file, word for word; JSON
+without its line breaks, since a template may have 50 KB. So one command deploys a stack, without a bucket to upload to,
+and what is tested is what is deployed.
 
     python aws/templates/render.py
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Final
@@ -31,6 +33,8 @@ def render(template: str) -> str:
 def _with_its_file(found: re.Match[str]) -> str:
     indent = found["indent"] + "  "
     text = (HERE / found["path"]).read_text(encoding="utf-8").rstrip("\n")
+    if found["path"].endswith(".json"):
+        text = json.dumps(json.loads(text), separators=(",", ":"))
     lines = [f"{indent}{line}".rstrip() for line in text.split("\n")]
     return found["head"] + "\n".join(lines) + "\n\n"
 

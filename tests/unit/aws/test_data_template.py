@@ -4,7 +4,7 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 from botocore import xform_name
@@ -15,8 +15,11 @@ from voice_openai_connect.simulator.contact_flow_rules import Flow
 
 ROOT = Path(__file__).parents[3]
 INTEGRATIONS = ROOT / "src" / "voice_openai_connect" / "integrations"
+HANDLER = ROOT / "aws" / "connect_lambda" / "handler.py"
+PHONE_INDEX = re.compile(r'^PHONE_INDEX: Final = "(\w+)"', re.MULTILINE)
 CONTROL_PLANE = {"create_table", "describe_table", "describe_time_to_live", "update_time_to_live"}
 """What `setup table` and `doctor` do with an operator's rights."""
+IN_TRANSACTIONS = {"Put", "Update", "Delete", "ConditionCheck"}
 
 
 @pytest.fixture
@@ -25,12 +28,23 @@ def data(template: Any) -> dict[str, Any]:
 
 
 def operations(path: Path) -> set[str]:
-    """What the code asks of DynamoDB, as IAM names it: whatever it calls that DynamoDB has an operation for."""
+    """What the code asks of DynamoDB, as IAM names it: whatever it calls that DynamoDB has an operation for.
+
+    IAM knows no transactions, only what is in them.
+    """
     model = get_session().get_service_model("dynamodb")
     known = {xform_name(name): name for name in model.operation_names}
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     called = {node.func.attr for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
-    return {f"dynamodb:{known[name]}" for name in (called & known.keys()) - CONTROL_PLANE}
+    asked = {known[name] for name in (called & known.keys()) - CONTROL_PLANE}
+    if "TransactWriteItems" in asked:
+        keys = {key.value for node in nodes if isinstance(node, ast.Dict) for key in node.keys if is_text(key)}
+        asked = (asked - {"TransactWriteItems"}) | {f"{part}Item" for part in keys & IN_TRANSACTIONS}
+    return {f"dynamodb:{name}" for name in asked}
+
+
+def is_text(node: ast.expr | None) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def statements(policy: dict[str, Any]) -> list[dict[str, Any]]:
@@ -47,6 +61,7 @@ def actions(policy: dict[str, Any], service: str) -> set[str]:
 def test_the_table_is_as_the_code_wants_it(data: Any) -> None:
     table = data["Table"]["Properties"]
 
+    assert [each["IndexName"] for each in table["GlobalSecondaryIndexes"]] == PHONE_INDEX.findall(HANDLER.read_text())
     assert table["KeySchema"] == [{"AttributeName": dynamo_setup.KEY, "KeyType": "HASH"}]
     assert {"AttributeName": dynamo_setup.KEY, "AttributeType": "S"} in table["AttributeDefinitions"]
     assert table["TimeToLiveSpecification"] == {"AttributeName": dynamo_setup.EXPIRY, "Enabled": True}
@@ -71,7 +86,7 @@ def test_the_function_may_do_what_its_code_does_and_nothing_else(data: Any) -> N
     (policy,) = data["RedeemerRole"]["Properties"]["Policies"]
     document = policy["PolicyDocument"]
 
-    assert actions(document, "dynamodb") == operations(ROOT / "aws" / "connect_lambda" / "handler.py")
+    assert actions(document, "dynamodb") == operations(HANDLER)
     assert actions(document, "logs") == {"logs:CreateLogStream", "logs:PutLogEvents"}
     assert {action.split(":")[0] for action in actions_of_all(document)} == {"dynamodb", "logs", "kms"}
     assert "ManagedPolicyArns" not in data["RedeemerRole"]["Properties"]
@@ -105,7 +120,7 @@ def test_the_function_answers_before_connect_gives_up(data: Any) -> None:
 
 def test_the_function_finds_its_table_and_its_own_code(data: Any) -> None:
     function = data["Redeemer"]["Properties"]
-    read = re.findall(r'os\.environ\["(\w+)"\]', function["Code"]["ZipFile"])
+    read = re.findall(r'os\.environ(?:\[|\.get\()"(\w+)"', function["Code"]["ZipFile"])
 
     assert set(read) == set(function["Environment"]["Variables"])
     assert function["Handler"] == "index.lambda_handler"

@@ -1,0 +1,216 @@
+"""The gateway's stack: settings that it takes, ways in that are meant, stops that lose no call, metrics that exist."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from voice_openai_connect import cloudwatch, limits
+from voice_openai_connect.call.escalation import Reason
+from voice_openai_connect.config import Settings, load_settings
+from voice_openai_connect.gateway.server import server_config
+
+DIAL_HOWS = {"with_token", "without_token"}
+SAMPLE = {
+    "PublicHost": "voice.example.com",
+    "TwilioAccountSid": "AC" + "1" * 32,
+    "TwilioPhoneNumber": "+61255501234",
+    "ConnectPhoneNumber": "+61255505678",
+    "ConnectInstanceId": "11111111-2222-3333-4444-555555555555",
+    "AWS::Region": "ap-southeast-2",
+    "AWS::StackName": "voice-gateway",
+}
+
+
+@pytest.fixture
+def stack(template: Any) -> dict[str, Any]:
+    return template("gateway.yaml")
+
+
+@pytest.fixture
+def resources(stack: dict[str, Any]) -> dict[str, Any]:
+    return {name: each.get("Properties", {}) for name, each in stack["Resources"].items()}
+
+
+@pytest.fixture
+def container(resources: Any) -> dict[str, Any]:
+    (only,) = resources["Task"]["ContainerDefinitions"]
+    return only
+
+
+def met(listed: list[Any]) -> list[Any]:
+    """With every condition taken as met."""
+    return [each["Fn::If"][1] if "Fn::If" in each else each for each in listed]
+
+
+def is_secret(name: str) -> bool:
+    return "SecretStr" in str(Settings.model_fields[name.lower()].annotation)
+
+
+# --- Settings
+
+
+def test_every_variable_is_a_setting_of_the_gateway(container: Any) -> None:
+    given = {each["Name"].lower() for each in [*container["Environment"], *met(container["Secrets"])]}
+
+    assert given <= set(Settings.model_fields)
+
+
+def test_secrets_come_from_secrets_manager_and_nothing_else_does(container: Any) -> None:
+    assert {each["Name"] for each in container["Environment"] if is_secret(each["Name"])} == set()
+    for each in met(container["Secrets"]):
+        assert is_secret(each["Name"])
+        assert each["ValueFrom"] == {"Fn::Sub": f"${{SecretArn}}:{each['Name']}::"}
+
+
+def test_the_gateway_starts_with_what_it_is_given(stack: Any, container: Any) -> None:
+    defaults = {name: str(stated["Default"]) for name, stated in stack["Parameters"].items() if "Default" in stated}
+    known = {**defaults, **SAMPLE}
+    env = {each["Name"]: known[each["Value"]["Ref"]] if isinstance(each["Value"], dict) else each["Value"]
+           for each in container["Environment"]}  # fmt: skip
+    settings = load_settings({**env, **{each["Name"]: "simulated" for each in met(container["Secrets"])}}, None)
+
+    assert settings.port == container["PortMappings"][0]["ContainerPort"]
+    assert settings.cloudwatch_service == "voice-gateway"
+    assert isinstance(settings.openai_api_key, SecretStr)
+    assert settings.aws_access_key_id is None
+
+
+@pytest.mark.parametrize("name", sorted(set(SAMPLE) - {"AWS::Region", "AWS::StackName"}))
+def test_a_parameter_takes_what_the_gateway_takes(stack: Any, name: str) -> None:
+    pattern = stack["Parameters"][name]["AllowedPattern"]
+
+    assert re.fullmatch(pattern, SAMPLE[name])
+    assert not re.fullmatch(pattern, "")
+    assert not re.fullmatch(pattern, f"https://{SAMPLE[name]}/")
+
+
+# --- The way in
+
+
+def test_only_what_twilio_and_the_doctor_ask_for_is_reached_from_outside(resources: Any) -> None:
+    (condition,) = resources["TwilioOnly"]["Conditions"]
+    (default,) = resources["Listener"]["DefaultActions"]
+
+    assert condition["PathPatternConfig"]["Values"] == ["/twilio/*", "/healthz"]
+    assert default["FixedResponseConfig"]["StatusCode"] == "404"
+
+
+def test_tasks_are_reached_from_the_load_balancer_only(resources: Any) -> None:
+    assert "SecurityGroupIngress" not in resources["TaskFirewall"]
+    assert resources["BalancerToTask"]["SourceSecurityGroupId"] == {"Fn::GetAtt": ["BalancerFirewall", "GroupId"]}
+    assert [each["FromPort"] for each in resources["BalancerFirewall"]["SecurityGroupIngress"]] == [443]
+
+
+def test_a_task_has_a_public_address_only_without_a_nat(resources: Any) -> None:
+    public = resources["Service"]["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"]
+
+    assert public == {"Fn::If": ["HasNat", "DISABLED", "ENABLED"]}
+
+
+def test_a_quiet_socket_outlives_our_own_pings(resources: Any) -> None:
+    attributes = {each["Key"]: each["Value"] for each in resources["Balancer"]["LoadBalancerAttributes"]}
+    config = server_config(FastAPI(), host="127.0.0.1", port=8000)
+
+    assert int(attributes["idle_timeout.timeout_seconds"]) > (config.ws_ping_interval or 0) + (
+        config.ws_ping_timeout or 0
+    )
+
+
+def test_a_full_task_is_not_taken_for_a_broken_one(resources: Any, container: Any) -> None:
+    """`/readyz` answers 503 when there is no room; ECS would end the task, with all its calls."""
+    assert resources["Tasks"]["HealthCheckPath"] == "/healthz"
+    assert "/healthz" in container["HealthCheck"]["Command"][-1]
+
+
+# --- Stopping
+
+
+def test_a_task_has_time_to_move_its_calls(container: Any) -> None:
+    config = server_config(FastAPI(), host="127.0.0.1", port=8000)
+    drain_s = 2 * limits.SHUTDOWN_S + limits.NEXT_ASKED_S + (config.timeout_graceful_shutdown or 0)
+
+    assert drain_s < container["StopTimeout"] <= 120, "Fargate waits two minutes and no longer"
+
+
+def test_calls_may_end_before_their_task_does(stack: Any, resources: Any) -> None:
+    attributes = {each["Key"]: each["Value"] for each in resources["Tasks"]["TargetGroupAttributes"]}
+
+    assert attributes["deregistration_delay.timeout_seconds"] == {"Ref": "SecondsForCallsToEnd"}
+    assert stack["Parameters"]["SecondsForCallsToEnd"]["Default"] * 1_000 > limits.CALL_MS
+
+
+def test_new_tasks_come_before_old_ones_go(resources: Any) -> None:
+    deployment = resources["Service"]["DeploymentConfiguration"]
+
+    assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (100, 200)
+    assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+
+
+# --- Rights
+
+
+def test_the_gateway_may_use_the_table_and_nothing_else(resources: Any) -> None:
+    assert resources["GatewayRole"]["ManagedPolicyArns"] == [{"Ref": "GatewayPolicyArn"}]
+    assert "Policies" not in resources["GatewayRole"]
+
+
+def test_starting_a_task_needs_its_image_its_log_and_its_secret(resources: Any) -> None:
+    (policy,) = resources["StarterRole"]["Policies"]
+    statements = met(policy["PolicyDocument"]["Statement"])
+    on_all = [each["Action"] for each in statements if each["Resource"] == "*"]
+
+    assert on_all == ["ecr:GetAuthorizationToken"]
+    assert {action.split(":")[0] for each in statements for action in listed(each["Action"])} == {
+        "ecr", "logs", "secretsmanager", "kms",
+    }  # fmt: skip
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+# --- Metrics
+
+
+def asked_metrics(resources: Any) -> list[dict[str, Any]]:
+    """Every metric of ours that an alarm or the scaling asks for, by name and dimensions."""
+    tracked = resources["ByCalls"]["TargetTrackingScalingPolicyConfiguration"]["CustomizedMetricSpecification"]
+    asked = [tracked]
+    for properties in resources.values():
+        if "AlarmDescription" in properties:
+            inner = [each["MetricStat"]["Metric"] for each in properties.get("Metrics", []) if "MetricStat" in each]
+            asked += inner or [properties]
+    return asked
+
+
+def test_every_metric_that_is_asked_for_is_one_that_the_gateway_writes(resources: Any) -> None:
+    asked = asked_metrics(resources)
+
+    assert len(asked) >= 8
+    for metric in asked:
+        dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+        assert metric["Namespace"] == cloudwatch.NAMESPACE
+        assert metric["MetricName"] in {cloudwatch.GAUGE, cloudwatch.HISTOGRAM, *cloudwatch.COUNTERS}
+        assert dimensions.pop("service") == {"Ref": "AWS::StackName"}
+        assert set(dimensions) <= {cloudwatch.COUNTERS.get(metric["MetricName"])}
+        assert set(dimensions.values()) <= {*Reason, *DIAL_HOWS}
+
+
+def test_the_dashboard_shows_the_metrics_that_the_readme_says_to_watch(resources: Any) -> None:
+    body = resources["Dashboard"]["DashboardBody"]["Fn::Sub"]
+    widgets = json.loads(re.sub(r"\$\{[\w:]+\}", "x", body))["widgets"]
+
+    assert len(widgets) == 6
+    for name in (cloudwatch.GAUGE, cloudwatch.HISTOGRAM, *cloudwatch.COUNTERS):
+        assert sum(name in json.dumps(widget) for widget in widgets) == 1
+    for name, label in re.findall(r"{voice-connect,service,(\w+)} MetricName=\\\"(\w+)", body):
+        assert cloudwatch.COUNTERS[label] == name
+
+
+def test_the_alarm_for_a_full_task_comes_before_it_is_full(resources: Any, stack: Any) -> None:
+    assert resources["NearlyFull"]["Threshold"] < 100
+    assert stack["Parameters"]["CallsWanted"]["Default"] < stack["Parameters"]["MaxCalls"]["Default"]
