@@ -19,11 +19,13 @@ PLAYOUT_MARGIN_MS: Final = 200
 MARK_OVERDUE_MS: Final = 250
 """How far `heard` may run past a mark that has not come back: a stalled line must not be believed for long."""
 MARKS_GONE_MS: Final = 3_000
-"""A mark this overdue will not come: a lost packet is sent again within a second or two. Then the clock counts alone."""
+"""A mark this overdue does not come, for a lost packet is sent again within two seconds. Then the clock counts."""
 MARKS_OUT: Final = 1_000
 """Marks that are waited for at once; `UNHEARD_AUDIO_MS` has 600 of them. The oldest are forgotten first."""
 HOLD_AFTER_MS: Final = 2_200
 """Silence outside the caller's own turn before the holding sound. Four seconds are promised; a dial needs the rest."""
+HOLD_AFTER_BREAK_MS: Final = 500
+"""The same on a stream that takes a call up again: its caller had been listening to nothing before it opened."""
 HOLD_MS: Final = 1_800
 """One round of the holding sound, its own pause included."""
 HOLD_TOTAL_MS: Final = 72_000

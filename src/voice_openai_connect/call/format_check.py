@@ -4,7 +4,7 @@
 changes little and the low one is as good as random. In µ-law every byte is a sample, and all are alike.
 """
 
-from itertools import pairwise
+from operator import sub
 from typing import Final
 
 from voice_openai_connect import limits
@@ -17,6 +17,8 @@ _ZEROS: Final = 0.5
 """µ-law silence is 0xFF; zeros by the hundred are PCM's silence."""
 _CALMER: Final = 0.5
 """High bytes that move less than half as much as low ones: above 0.8 for µ-law, below 0.3 for PCM, as measured."""
+_APART: Final = tuple(min(step, 256 - step) for step in range(256))
+"""How far two values are apart that differ by so much. A negative difference counts from the end: it is a circle."""
 
 
 def looks_like_pcm16(audio: bytes) -> bool:
@@ -30,5 +32,4 @@ def looks_like_pcm16(audio: bytes) -> bool:
 
 def _movement(values: bytes) -> float:
     """How far neighbours are apart on average, around the circle of 256."""
-    steps = (abs(a - b) for a, b in pairwise(values))
-    return sum(min(step, 256 - step) for step in steps) / len(values)
+    return sum(map(_APART.__getitem__, map(sub, values, values[1:]))) / len(values)

@@ -125,7 +125,7 @@ class Call:
             Tell(Fact.CALL_STARTED),
             SetTimer(_READY, now + limits.MODEL_READY_MS),
             SetTimer(_CALL_LIMIT, now + self.settings.call_ms),
-            self._patience.listen(now),
+            self._patience.take_up(now) if self._continuity.resumed else self._patience.listen(now),
             *self._connect(),
         ]
 
@@ -437,7 +437,7 @@ class Call:
         if call_id not in self._tools_running:
             return []
         self._tools_running.discard(call_id)
-        if self.phase is Phase.HANDING_OVER:
+        if self.phase not in CONVERSATION:
             return [CancelTimer(_TOOL + call_id)]
         return [CancelTimer(_TOOL + call_id), *self._answer(call_id, output, now)]
 
@@ -461,7 +461,7 @@ class Call:
         """Whether the words we waited for have been heard to their end; then the line moves on."""
         if not self._speech.all_heard:
             return []
-        if self.phase is Phase.SAYING_GOODBYE and self._floor.free:
+        if self.phase is Phase.SAYING_GOODBYE and self._floor.free and not self._tools_running:
             return self._hang_up()
         if self.phase is Phase.HANDING_OVER:
             return self._sentence.look() + self._move_on(now)

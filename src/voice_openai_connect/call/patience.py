@@ -18,6 +18,7 @@ class Patience:
         self._speech = speech
         self._sound = holding_sound
         self._rounds = 0
+        self._hold_after = limits.HOLD_AFTER_MS
         self._sign_at = 0
         self._waits_since: int | None = None
         """Since when the caller has been waiting for us."""
@@ -28,6 +29,11 @@ class Patience:
         self.answer_owed, self._sign_at = True, now
         return [self.listen(now), SetTimer(STALLED_TIMER, now + limits.MODEL_SILENT_MS)]
 
+    def take_up(self, now: int) -> Command:
+        """The caller's line had broken: they have been waiting for longer than this stream is there."""
+        self._hold_after = limits.HOLD_AFTER_BREAK_MS
+        return self.listen(now)
+
     def listen(self, now: int) -> Command:
         """Look again when the line has been quiet for as long as a caller takes for granted.
 
@@ -35,12 +41,13 @@ class Patience:
         """
         if self._waits_since is None:
             self._waits_since = now
-        quiet_for_long = max(self._waits_since, self._speech.quiet_from) + limits.HOLD_AFTER_MS
+        quiet_for_long = max(self._waits_since, self._speech.quiet_from) + self._hold_after
         return SetTimer(QUIET_TIMER, max(now, quiet_for_long))
 
     def model_gave_sign(self, now: int) -> None:
         """The model has spoken, and what it said is on the line; it may still break off."""
         self._sign_at, self._rounds = max(now, self._speech.quiet_from), 0
+        self._hold_after = limits.HOLD_AFTER_MS
 
     def answer_given(self) -> None:
         """The model has said all it had to say. What follows is the caller's own silence."""
@@ -67,5 +74,5 @@ class Patience:
 
     def not_yet(self, now: int) -> list[Command]:
         """Look again later, if the line has not been quiet for long; else nothing."""
-        due = self._speech.quiet_from + (0 if self._rounds else limits.HOLD_AFTER_MS)
+        due = self._speech.quiet_from + (0 if self._rounds else self._hold_after)
         return [SetTimer(QUIET_TIMER, due)] if due > now else []

@@ -178,7 +178,7 @@ class Playback:
     # --- what came back
 
     def reached(self, name: str, now: int) -> None:
-        """A mark came back. One that is not out any more (cleared, repeated, invented) says nothing of what was heard."""
+        """A mark came back. One that is not out any more (cleared, repeated, invented) proves nothing as heard."""
         position = self._take_mark(name)
         self._marks_missing_since = max(now, self._marks[0].due) if self._marks else None
         if position is None:

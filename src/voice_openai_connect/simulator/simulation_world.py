@@ -4,7 +4,6 @@ Nothing here is a protocol; the world speaks in events and hears commands. All c
 """
 
 import heapq
-import json
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,15 +12,13 @@ from typing import Final, Literal
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
-from voice_openai_connect.call import events as ev
-from voice_openai_connect.call.tools import END_CALL, TRANSFER
 
 HOLD_BYTE: Final = 0xFE
-"""What the holding sound is made of here; the model's items are made of 1 to `ITEM_BYTES`, so that each can be told."""
-ITEM_BYTES: Final = 250
+"""What the holding sound is made of here; the model's items are made of other bytes, so that each can be told."""
 JITTER_MS: Final = limits.PLAYOUT_MARGIN_MS - 2 * 20
 """How uneven the way to the caller is at most: the margin, less the frame being played and the one being filled."""
-OWN_TOOL: Final = "order_status"
+
+Marks = Literal["come back", "never come back", "are lost in runs"]
 
 
 class Agenda:
@@ -62,13 +59,19 @@ class Weather:
     end_wanted: float
     service_fails: float
     service_hangs: float
-    marks_lost: bool
+    marks: Marks
+    line_breaks: float
+    instance_dies: float
+    store_fails: float
+    dial_fails: float
+    no_room: float
     caller_silent: bool
     interrupts: float
     wants_person: float
     keys: float
     leaves: float
     ordered_after_ms: int | None
+    moved_after_ms: int | None
 
     @classmethod
     def drawn(cls, rng: Random) -> "Weather":
@@ -90,13 +93,19 @@ class Weather:
             end_wanted=chance(0.1, 0.5),
             service_fails=chance(0.5),
             service_hangs=chance(0.4),
-            marks_lost=rng.random() < 0.03,
+            marks=rng.choices(("come back", "never come back", "are lost in runs"), (92, 4, 4))[0],
+            line_breaks=chance(0.01, 0.15),
+            instance_dies=chance(0.5, 0.5),
+            store_fails=chance(0.3, 0.1),
+            dial_fails=chance(0.7, 0.3),
+            no_room=chance(0.3, 0.1),
             caller_silent=rng.random() < 0.1,
             interrupts=chance(0.05, 0.5),
             wants_person=chance(0.2, 0.5),
             keys=chance(0.02),
             leaves=chance(0.004, 0.4),
             ordered_after_ms=rng.randrange(90_000) if rng.random() < 0.06 else None,
+            moved_after_ms=rng.randrange(60_000) if rng.random() < 0.15 else None,
         )
 
 
@@ -110,33 +119,29 @@ class Sound:
 
 
 @dataclass(slots=True)
-class _Mark:
-    due: int
-    name: str
-
-
-@dataclass(slots=True)
 class Line:
-    """The caller's line: audio arrives unevenly and in order, plays in order; marks come back, also after a clear."""
+    """The caller's line on one stream: audio arrives unevenly and in order, and plays in order.
+
+    Marks come back once what was sent before them has played, and when it is cleared; or they do not, see `marks`.
+    """
 
     agenda: Agenda
     rng: Random
     on_mark: Callable[[str], None]
-    marks_lost: bool = False
+    marks: Marks = "come back"
     closed: bool = False
     played: list[Sound] = field(default_factory=list[Sound])
-    _sent_at: int = -1
     _arrived_at: int = 0
     _back_at: int = 0
     _free_at: int = 0
-    _marks: list[_Mark] = field(default_factory=list[_Mark])
+    _out: dict[str, None] = field(default_factory=dict[str, None])
+    _losing: int = 0
 
     def carry_out(self, command: do.Command) -> None:
-        """Send a command on its way to the caller."""
-        if self._sent_at != self.agenda.now:  # what is sent in one moment travels together
-            self._sent_at = self.agenda.now
-            self._arrived_at = max(self._arrived_at, self._sent_at + self.rng.randint(0, JITTER_MS))
-        self.agenda.after(self._arrived_at - self.agenda.now, lambda: self._arrive(command))
+        """Send a command on its way to the caller. Each takes its own time, also if they were sent together."""
+        now = self.agenda.now
+        self._arrived_at = max(self._arrived_at, now + self.rng.randint(0, JITTER_MS))
+        self.agenda.after(self._arrived_at - now, lambda: self._arrive(command))
 
     def _arrive(self, command: do.Command) -> None:
         if self.closed:
@@ -147,16 +152,12 @@ class Line:
             case do.PlayAudio(audio=audio):
                 self._queue(audio)
             case do.MarkPlayback(name=name):
-                mark = _Mark(self._free_at, name)
-                self._marks.append(mark)
-                self.agenda.after(self._free_at - now, lambda: self._reach(mark))
+                self._out[name] = None
+                self.agenda.after(self._free_at - now, lambda: self._reach(name))
             case do.ClearPlayback():
-                self.played = [sound for sound in self.played if sound.start < now]
-                for sound in self.played[-1:]:
-                    sound.end = min(sound.end, now)
-                self._free_at = now
-                for mark in list(self._marks):
-                    self._reach(mark)
+                self._stop()
+                for name in list(self._out):
+                    self._reach(name)
             case _:
                 raise ValueError(f"{command} is not for the line")
 
@@ -169,14 +170,28 @@ class Line:
             self.played.append(Sound(self._free_at, self._free_at + length, audio[0]))
         self._free_at += length
 
-    def _reach(self, mark: _Mark) -> None:
-        if mark not in self._marks:
-            return
-        self._marks.remove(mark)
-        if self.marks_lost or self.closed:
+    def _reach(self, name: str) -> None:
+        if name not in self._out:
+            return  # it came back when the line was cleared
+        del self._out[name]
+        if self.closed or self._lost():
             return
         self._back_at = max(self._back_at, self.agenda.now + self.rng.randint(5, 150))
-        self.agenda.after(self._back_at - self.agenda.now, lambda: self.on_mark(mark.name))
+        self.agenda.after(self._back_at - self.agenda.now, lambda: self.on_mark(name))
+
+    def _lost(self) -> bool:
+        """Whether this mark does not come back."""
+        if self.marks == "are lost in runs" and self._losing == 0 and self.rng.random() < 0.05:
+            self._losing = self.rng.randint(1, 60)
+        self._losing = max(0, self._losing - 1)
+        return self.marks == "never come back" or self._losing > 0
+
+    def _stop(self) -> None:
+        """What is still to be played is not."""
+        now = self._free_at = self.agenda.now
+        self.played = [sound for sound in self.played if sound.start < now]
+        for sound in self.played[-1:]:
+            sound.end = min(sound.end, now)
 
     def heard_ms(self, made_of: int) -> int:
         """How much of one sound has been heard by now."""
@@ -191,252 +206,7 @@ class Line:
     def close(self) -> None:
         """The stream is over; what was still to be played is not."""
         self.closed = True
-        self.played = [s for s in self.played if s.start < self.agenda.now]
-        for sound in self.played:
-            sound.end = min(sound.end, self.agenda.now)
-
-
-class Model:
-    """A model that connects or not, hears turns, answers, calls tools, stalls, dies, and sometimes lies."""
-
-    def __init__(self, agenda: Agenda, rng: Random, weather: Weather, post: Callable[[ev.Event], None]) -> None:
-        self._agenda = agenda
-        self._rng = rng
-        self._weather = weather
-        self._post = post
-        self._session = 0
-        self._names = 0
-        self.listening = False
-        self.hears_turn = False
-        """The turn detection has heard the caller begin, and not stop."""
-        self._active: str | None = None
-        self._purpose: ev.Purpose = "reply"
-        self.made_of: dict[str, int] = {}
-        """What the sound of each item is made of."""
-
-    def _chance(self, chance: float) -> bool:
-        return self._rng.random() < chance
-
-    def _name(self, kind: str) -> str:
-        self._names += 1
-        return f"{kind}{self._names}"
-
-    def _later(self, ms: int, action: Callable[[], None]) -> None:
-        """Unless the session is over by then."""
-        session = self._session
-
-        def act() -> None:
-            if session == self._session:
-                action()
-
-        self._agenda.after(ms, act)
-
-    def _say(self, event: ev.Event, ms: int = 0) -> None:
-        self._later(ms, lambda: self._post(event))
-
-    # --- commands
-
-    def carry_out(self, command: do.Command) -> None:
-        """Do what the call asks of the model's side."""
-        match command:
-            case do.ConnectModel():
-                self._connect()
-            case do.DisconnectModel():
-                self._end_session()
-            case do.ConfigureModel():
-                self._configure()
-            case do.RequestResponse(purpose=purpose):
-                if self._active:
-                    self._say(ev.ModelErred("conversation_already_has_active_response"), 20)
-                else:
-                    self._begin(purpose)
-            case do.RequestSummary():
-                self._summarise()
-            case do.CancelResponse(response_id=response_id):
-                self._cancel(response_id)
-            case _:
-                pass  # remembered, and answered by nothing
-
-    def _end_session(self) -> None:
-        self._session += 1
-        self._active, self.listening, self.hears_turn = None, False, False
-
-    def _connect(self) -> None:
-        self._end_session()
-        if self._chance(self._weather.connect_hangs):
-            self._later(limits.MODEL_CONNECT_MS, lambda: self._die("timeout"))
-        elif self._chance(self._weather.connect_fails):
-            permanent = self._chance(0.2)
-            self._later(self._rng.randint(10, 900), lambda: self._die("refused", permanent=permanent))
-        else:
-            self._say(ev.ModelConnected(), self._rng.randint(50, 900))
-
-    def _configure(self) -> None:
-        wrong = self._chance(self._weather.format_wrong)
-        answer = ev.ModelConfigured("audio/pcmu", "audio/pcm" if wrong else "audio/pcmu")
-
-        def ready() -> None:
-            self.listening = True
-            self._post(answer)
-
-        if not self._chance(self._weather.connect_hangs):
-            self._later(self._rng.randint(20, 300), ready)
-
-    def _die(self, reason: str, *, permanent: bool = False) -> None:
-        self._end_session()
-        self._post(ev.ModelLost(reason, permanent))
-
-    def _summarise(self) -> None:
-        if self._chance(self._weather.response_stalls):
-            return
-        status = "failed" if self._chance(self._weather.response_fails) else "completed"
-        text = "intent: general\nThe caller wants something."
-        self._say(
-            ev.ModelResponseFinished(self._name("s"), "summary", status, text=text), self._rng.randint(200, 2_500)
-        )
-
-    # --- a response
-
-    def _begin(self, purpose: ev.Purpose) -> None:
-        response_id = self._name("r")
-        self._active, self._purpose = response_id, purpose
-        latency = self._rng.randint(150, 1_400)
-        self._say(ev.ModelResponseStarted(response_id, purpose), latency // 2)
-        if self._chance(self._weather.response_stalls):
-            return
-        if self._chance(self._weather.response_fails):
-            retry = self._rng.choice([None, 100, 2_000, 9_000])
-            self._in_response(response_id, latency, lambda: self._finish(response_id, "failed", retry))
-        else:
-            self._in_response(response_id, latency, lambda: self._make(response_id))
-
-    def _in_response(self, response_id: str, ms: int, action: Callable[[], None]) -> None:
-        """Unless it has been cancelled by then; a model that lies does not mind."""
-
-        def act() -> None:
-            if self._active == response_id or self._chance(self._weather.model_lies / 4):
-                action()
-
-        self._later(ms, act)
-
-    def _make(self, response_id: str) -> None:
-        tool = self._purpose == "reply" and self._chance(self._weather.tool_wanted)
-        ends = self._purpose == "reply" and self._chance(self._weather.end_wanted)
-        moves = self._purpose == "reply" and self._chance(self._weather.transfer_wanted)
-        calls = [name for name, wanted in ((OWN_TOOL, tool), (TRANSFER, moves), (END_CALL, ends)) if wanted]
-        voiced = not calls or self._chance(0.5)
-        at = self._speak(response_id) if voiced else 0
-        if calls and self._chance(self._weather.model_lies):
-            calls += self._rng.choice([["no_such_tool"], calls])
-        for name in calls:
-            call = ev.ModelToolCalled(response_id, self._name("i"), self._name("c"), name, self._arguments())
-            self._in_response(response_id, at + 10, lambda call=call: self._post(call))
-            if self._chance(self._weather.model_lies):
-                self._in_response(response_id, at + 15, lambda call=call: self._post(call))
-        self._in_response(response_id, at + 20, lambda: self._finish(response_id, "completed"))
-
-    def _arguments(self) -> str:
-        if self._chance(self._weather.model_lies):
-            return self._rng.choice(["", "[]", "{", '{"summary": 5}'])
-        return json.dumps({"reason": "r", "summary": "s"} if self._chance(0.5) else {})
-
-    def _speak(self, response_id: str) -> int:
-        """Send speech several times faster than it plays; how long that takes, in ms."""
-        item_id = self._name("i")
-        made_of = self.made_of[item_id] = len(self.made_of) % ITEM_BYTES + 1
-        left, at, pace = self._rng.randint(200, 7_000), 0, self._rng.randint(2, 12)
-        dies = self._chance(self._weather.model_dies)
-        stalls = self._chance(self._weather.response_stalls)
-        while left > 0:
-            piece = min(left, self._rng.randint(20, 400))
-            audio = bytes([made_of]) * (piece * limits.BYTES_PER_MS - self._rng.randrange(8))
-            heard, said = ev.ModelAudio(response_id, item_id, audio), ev.ModelSaid(response_id, item_id, "some words ")
-            self._in_response(response_id, at, lambda heard=heard: self._post(heard))
-            self._in_response(response_id, at, lambda said=said: self._post(said))
-            left, at = left - piece, at + piece // pace
-            if left < 3_000 and (dies or stalls):
-                self._in_response(response_id, at, self._fall_silent if stalls else lambda: self._die("reset"))
-                break
-        self._in_response(response_id, at, lambda: self._post(ev.ModelAudioFinished(response_id, item_id)))
-        return at
-
-    def _fall_silent(self) -> None:
-        """The session stays open, and nothing comes of it any more."""
-        self._session += 1
-
-    def _finish(
-        self, response_id: str, status: Literal["completed", "failed"], retry_after_ms: int | None = None
-    ) -> None:
-        self._active = None if self._active == response_id else self._active
-        self._post(ev.ModelResponseFinished(response_id, self._purpose, status, retry_after_ms=retry_after_ms))
-
-    def _cancel(self, response_id: str) -> None:
-        if self._active != response_id:
-            self._say(ev.ModelErred("response_cancel_not_active"), 30)
-            return
-        purpose, self._active = self._purpose, None
-        self._say(ev.ModelResponseFinished(response_id, purpose, "cancelled"), self._rng.randint(5, 120))
-
-    # --- what it hears
-
-    def hear_start(self) -> None:
-        """The caller has been speaking for a moment."""
-        if not self.listening or self.hears_turn:
-            return
-        self.hears_turn = True
-        self._post(ev.CallerSpeechStarted(self._name("u")))
-        if self._active:
-            self._cancel(self._active)
-
-    def hear_stop(self, text: str) -> None:
-        """The caller has been silent for a moment: it answers by itself."""
-        if not (self.listening and self.hears_turn):
-            return
-        self.hears_turn = False
-        item_id = self._name("u")
-        self._post(ev.CallerSpeechStopped(item_id))
-        written = self._chance(1 - self._weather.response_fails / 2)
-        words = ev.CallerTranscribed(item_id, text) if written else ev.CallerTranscriptionFailed(item_id, "x")
-        self._say(words, self._rng.randint(200, 2_500))
-        if not self._active:
-            self._begin("reply")
-
-    def hear_nothing(self) -> None:
-        """Nobody has said anything for long."""
-        if self.listening and not self._active and not self.hears_turn:
-            self._post(ev.CallerStayedSilent(self._name("u")))
-            if not self._active:
-                self._begin("reply")
-
-
-class Services:
-    """CRM, store and tools: they answer, fail, or hang."""
-
-    def __init__(self, agenda: Agenda, rng: Random, weather: Weather, post: Callable[[ev.Event], None]) -> None:
-        self._agenda = agenda
-        self._rng = rng
-        self._weather = weather
-        self._post = post
-
-    def carry_out(self, command: do.Command) -> None:
-        """Answer a command once, or never."""
-        match command:
-            case do.FindContact():
-                self._answer(ev.ContactFound("c1"), ev.ContactNotFound("x"), 1_500)
-            case do.OpenTicket():
-                self._answer(ev.TicketOpened("t1"), ev.TicketNotOpened("x"), 4_000)
-            case do.SaveHandover():
-                self._answer(ev.HandoverSaved("0123456789"), ev.HandoverNotSaved("x"), 3_000)
-            case do.RunTool(call_id=call_id):
-                self._answer(ev.ToolFinished(call_id, "done"), ev.ToolFailed(call_id, "x"), 9_000)
-            case _:
-                pass
-
-    def _answer(self, good: ev.Event, bad: ev.Event, slowest_ms: int) -> None:
-        if self._rng.random() < self._weather.service_hangs:
-            return
-        answer = bad if self._rng.random() < self._weather.service_fails else good
-        self._agenda.after(self._rng.randint(20, slowest_ms), lambda: self._post(answer))
+        self._stop()
 
 
 class Turns:

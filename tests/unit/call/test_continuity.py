@@ -121,6 +121,14 @@ def test_a_call_that_was_moved_on_purpose_greets_nobody_either(line: Line) -> No
     assert [r.purpose for r in line.sent(do.RequestResponse)] == ["reply"]
 
 
+def test_a_resumed_call_does_not_leave_its_caller_in_silence_for_long(line: Line) -> None:
+    line.call = Call(line.call.identity, line.call.settings, Checkpoint(TURNS))
+    line.post(ev.StreamStarted("MZ2"))
+    line.wait(limits.HOLD_AFTER_BREAK_MS)
+
+    assert len(line.facts(Fact.HOLD_PLAYED)) == 1
+
+
 def test_a_resumed_call_counts_on(line: Line) -> None:
     resumed(line, Checkpoint(TURNS, resumes=2))
     line.say("a")

@@ -391,6 +391,29 @@ def test_a_slow_tool_does_not_stop_the_conversation(talking: Line) -> None:
     assert do.ClearPlayback() in talking.post(ev.CallerSpeechStarted("u1"))
 
 
+def test_nobody_is_asked_about_a_tool_once_a_person_has_been_dialled(talking: Line) -> None:
+    talking.post(ev.ModelToolCalled("r", "i", "c1", "order_status", "{}"), ev.ModelLost("reset", permanent=True))
+    talking.wait(limits.SAVE_MS + limits.CRM_MS)
+    assert len(talking.sent(do.CloseStream)) == 1
+    talking.commands.clear()
+    talking.wait(limits.TOOL_MS)
+
+    assert [c for c in talking.commands if isinstance(c, do.ModelCommand)] == []
+
+
+def test_a_goodbye_waits_for_a_tool_because_its_answer_will_be_spoken(talking: Line) -> None:
+    talking.post(ev.ModelToolCalled("r", "i", "c1", "order_status", "{}"))
+    talking.post(
+        ev.ModelToolCalled("r", "i", "c2", "end_call", "{}"), ev.ModelResponseFinished("r", "reply", "completed")
+    )
+    talking.say("bye", purpose="goodbye")
+    assert talking.sent(do.CloseStream) == []
+
+    talking.post(ev.ToolFinished("c1", "tomorrow"))
+    talking.say("then")
+    assert talking.sent(do.CloseStream) == [do.CloseStream(HangUp())]
+
+
 def test_the_model_is_told_when_a_tool_takes_too_long_and_the_late_result_is_not_given_twice(talking: Line) -> None:
     talking.post(ev.ModelToolCalled("r", "i", "call1", "order_status", "{}"))
     talking.wait(limits.TOOL_MS)

@@ -135,3 +135,11 @@ def test_what_was_answered_in_the_meantime_is_not_tried_again(talking: Line) -> 
     talking.wait(3_000)
 
     assert talking.sent(do.RequestResponse) == []
+
+
+def test_a_caller_whose_line_had_broken_hears_something_soon() -> None:
+    waiting = patience()
+    look = waiting.take_up(now=10_000)
+
+    assert next_look([look]) == 10_000 + limits.HOLD_AFTER_BREAK_MS
+    assert any(isinstance(c, PlayAudio) for c in waiting.fill(now=10_000 + limits.HOLD_AFTER_BREAK_MS))

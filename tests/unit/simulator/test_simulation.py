@@ -7,18 +7,37 @@ from voice_openai_connect.call.handing_over import HandingOver
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.patience import Patience
 from voice_openai_connect.call.playback import Playback
-from voice_openai_connect.simulator.simulation import main, simulate
+from voice_openai_connect.simulator.simulation import main, simulate, simulate_many
 
-SEEDS = range(40)
+SEEDS = range(60)
 
 
 def broken_promises() -> str:
-    return " ".join(text for seed in SEEDS for text in simulate(seed).broken)
+    return " ".join(text for seed in SEEDS for text in simulate(seed, told=False).broken)
 
 
 def test_a_seed_is_one_call_to_the_last_millisecond() -> None:
     assert simulate(3) == simulate(3)
     assert simulate(3).trace != simulate(4).trace
+
+
+def test_a_call_goes_the_same_way_whether_it_is_told_or_not_and_in_whatever_process() -> None:
+    told = [simulate(seed) for seed in range(6)]
+    for outcome in told:
+        outcome.trace.clear()
+
+    assert told == [simulate(seed, told=False) for seed in range(6)] == list(simulate_many(range(6), jobs=2))
+
+
+def test_calls_are_taken_up_again_moved_dialled_and_dialled_again() -> None:
+    signs = {"ResumeStream", "MoveStream", "the line breaks", "the instance dies", "attempt=2", "marks_missing"}
+    for seed in range(400):
+        trace = "\n".join(simulate(seed).trace)
+        signs = {sign for sign in signs if sign not in trace}
+        if not signs:
+            break
+
+    assert signs == set()
 
 
 def test_a_seed_can_be_read_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
