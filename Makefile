@@ -49,6 +49,18 @@ SEEDS ?= 500
 simulate: .venv/.dev-ready ## play SEEDS virtual calls and check every promise (SEEDS=2000 for more)
 	@$(RUN)python -m voice_openai_connect.simulator.simulation --seeds $(SEEDS)
 
+# Real processes on loopback, N calls at a time, every frame checked; see bench/README.md.
+CALLS ?= 100
+
+kill-test: .venv/.dev-ready ## kill -9 one of two gateways with CALLS calls on them (about a minute and a half)
+	@$(RUN)python -m bench.kill --calls $(CALLS) $(ARGS)
+
+deploy-test: .venv/.dev-ready ## SIGTERM one of two gateways with CALLS calls on them (about a minute and a half)
+	@$(RUN)python -m bench.deploy --calls $(CALLS) $(ARGS)
+
+soak: .venv/.dev-ready ## ten minutes of short and long calls with faults; nothing may be lost or left
+	@$(RUN)python -m bench.soak $(ARGS)
+
 check: .venv/.dev-ready ## format, lint, types, import rules, sizes
 	@$(RUN)ruff format --check .
 	@$(RUN)ruff check .
@@ -66,4 +78,4 @@ serve: .venv/.dev-ready ## run the gateway with the settings in .env
 clean: ## remove what make has installed
 	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis out
 
-.PHONY: help setup demo test simulate check format serve clean
+.PHONY: help setup demo test simulate kill-test deploy-test soak check format serve clean
