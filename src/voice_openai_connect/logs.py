@@ -13,6 +13,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, BinaryIO, Final, cast
@@ -62,7 +63,7 @@ def configure_logging(
     structlog.configure(
         processors=[merge_contextvars, _Line(Redaction(full_numbers=full_numbers, secrets=secrets))],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.BytesLoggerFactory(stream or sys.stdout.buffer),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Steadfast(stream or sys.stdout.buffer))),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(handlers=[_Rerouted()], level=logging.WARNING, force=True)
@@ -72,6 +73,23 @@ def configure_logging(
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = name not in _QUIET
     logging.captureWarnings(capture=True)
+
+
+class _Steadfast:
+    """A stream that raises nothing: a full disk or a closed pipe costs lines, and never a call."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> None:
+        """Write what can be written."""
+        with suppress(OSError, ValueError):
+            self._stream.write(data)
+
+    def flush(self) -> None:
+        """Let it go out, if it can."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class _Line:

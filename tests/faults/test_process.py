@@ -1,30 +1,56 @@
-"""The process: it stands still, is told nonsense, or has a mistake in it."""
+"""The process: it is stopped, killed, stands still, is told nonsense, or has a mistake in it; its clock, its disk."""
 
+import asyncio
+import logging
+import resource
 import signal
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
 
+import httpx2
 import pytest
 
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.commands import Command
 from voice_openai_connect.call.machine import Call
+from voice_openai_connect.logs import configure_logging
+from voice_openai_connect.recording.replay import replay
+from voice_openai_connect.simulator import gateway_process
 from voice_openai_connect.simulator.caller import Listen, Press, Wait
 from voice_openai_connect.simulator.gateway_process import GatewayProcess, free_port
-from voice_openai_connect.simulator.town import Town
+from voice_openai_connect.simulator.town import CONNECT_NUMBER, FALLBACK_URL, Town
 from voice_openai_connect.simulator.witness import (
     END_S,
     TO_A_PERSON,
     answers,
+    goes_on,
     greeted,
     hears_carrier_say,
+    in_conversation,
     over,
     person_knows,
+    reason_of_transfer,
     ring,
 )
 
 OpenTown = Callable[..., AbstractAsyncContextManager[Town]]
 STILL_MS = 2_000
+PUBLIC_HOST = "voice.example.com"
+PUBLIC_URL = f"https://{PUBLIC_HOST}"
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+def stamp(gateway: GatewayProcess) -> datetime:
+    """The gateway's clock, as its log shows it last."""
+    return datetime.fromisoformat(gateway.log[-1]["timestamp"])
+
+
+async def jumped(gateway: GatewayProcess, before: datetime, seconds: int) -> bool:
+    """Whether the gateway's own clock has really jumped."""
+    return abs(stamp(gateway) - before - timedelta(seconds=seconds)) < timedelta(minutes=5)
 
 
 async def test_S4_a_process_that_stands_still(quick_town: OpenTown) -> None:
@@ -47,6 +73,254 @@ async def test_S4_a_process_that_stands_still(quick_town: OpenTown) -> None:
         await over(call)
         assert len(call.streams) == len(town.model.sessions) == 1
         assert person_knows(town)
+
+
+# --- it is stopped
+
+
+@dataclass
+class Pair:
+    """A town with two instances of the gateway behind one public name."""
+
+    town: Town
+    first: GatewayProcess
+    second: GatewayProcess
+    routes: dict[str, str]
+
+    def send_to_second(self) -> None:
+        """What a balancer does when the first instance is not ready any more."""
+        self.routes[PUBLIC_URL] = self.second.base_url
+
+
+@asynccontextmanager
+async def pair_of(quick_town: OpenTown, **settings: str) -> AsyncGenerator[Pair]:
+    routes: dict[str, str] = {}
+    plan = {"settings": {"PUBLIC_HOST": PUBLIC_HOST, **settings}, "routes": routes}
+    async with quick_town(["Tell me more."], own_process=True, **plan) as town:
+        assert town.gateway is not None
+        routes[PUBLIC_URL] = town.gateway.base_url
+        port = free_port()
+        async with GatewayProcess({**town.settings, "PORT": str(port)}, port) as second:
+            yield Pair(town, town.gateway, second, routes)
+
+
+def told(gateway: GatewayProcess, name: str) -> list[str]:
+    """The labels of this fact in its log, in order."""
+    return [str(line.get("label")) for line in gateway.log if line["message"] == name]
+
+
+async def until(what: Callable[[], Awaitable[bool]]) -> None:
+    """Another process tells it in no other way than by being asked again."""
+    async with asyncio.timeout(END_S):
+        while not await what():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def is_draining(gateway: GatewayProcess) -> bool:
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"{gateway.base_url}/readyz")
+    return (answer.status_code, answer.json()["status"]) == (503, "draining")
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drain takes longer than a stop that nobody waits for."""
+    monkeypatch.setattr(gateway_process, "STOP_S", END_S)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_S1_a_stop_with_another_instance_there(quick_town: OpenTown) -> None:
+    """Fault: SIGTERM, as in every deploy, while another instance is ready.
+
+    Hears: hardly anything: between two turns the conversation moves to the other instance; the process exits with 0.
+    """
+    async with pair_of(quick_town) as pair:
+        town = pair.town
+        call = await ring(town)
+        await in_conversation(town, call)
+        pair.send_to_second()
+        stopped = asyncio.create_task(pair.first.stop(signal.SIGTERM))
+
+        again = await goes_on(town, call)
+        assert await asyncio.wait_for(stopped, END_S) == 0
+        assert told(pair.first, "call_ended") == ["moved"]
+        assert told(pair.second, "resumed") == ["0"]
+        assert [line for line in pair.first.log if line["level"] == "error"] == []
+
+        again.caller_said("Let me speak to a person, please.")
+        await call.until(lambda c: bool(c.dials), within_s=END_S)
+        assert call.dials[0].digits
+
+
+@pytest.mark.usefixtures("patient")
+async def test_S1_S2_a_second_stop_while_nobody_else_is_there(quick_town: OpenTown) -> None:
+    """Fault: SIGTERM, then SIGTERM again while a caller is in mid-sentence, and no other instance.
+
+    Hears: new callers, an announcement and a person; the one on the line the same, at once; the process exits with 0.
+    """
+    async with quick_town(own_process=True) as town:
+        gateway = town.gateway
+        assert gateway is not None
+        call = await ring(town)
+        session = await greeted(town, call)
+        session.caller_starts_speaking()  # whoever is in mid-sentence is not moved by the first signal
+        gateway.signal(signal.SIGTERM)
+        await until(lambda: is_draining(gateway))
+        late = await ring(town)
+        await late.until(lambda c: bool(c.dials), within_s=END_S)
+        assert (late.streams, late.dials[0].number) == ([], CONNECT_NUMBER)
+        assert told(gateway, "call_ended") == []
+
+        stopped = asyncio.create_task(gateway.stop(signal.SIGTERM))
+        await call.until(lambda c: bool(c.dials), within_s=END_S)
+        assert await asyncio.wait_for(stopped, END_S) == 0
+        assert told(gateway, "call_ended") == ["moved"]
+        assert gateway.other_output == []
+
+
+# --- it is killed
+
+
+async def test_S3_a_kill_with_another_instance_there(quick_town: OpenTown, tmp_path: Path) -> None:
+    """Fault: SIGKILL in mid-call, while another instance is ready.
+
+    Hears: a short interruption; then the conversation goes on there. A recording can be read to its last line.
+    """
+    async with pair_of(quick_town, RECORD_CALLS=str(tmp_path)) as pair:
+        town = pair.town
+        call = await ring(town)
+        await in_conversation(town, call)
+        pair.send_to_second()
+        await pair.first.stop(signal.SIGKILL)
+
+        await goes_on(town, call)
+        assert told(pair.second, "resumed") == ["1"]
+    recorded = tmp_path / f"{call.sid}.jsonl"
+    assert replay(recorded).differences == []
+    assert b"CallerTranscribed" in recorded.read_bytes()
+
+
+async def test_S3_a_kill_of_the_only_instance(quick_town: OpenTown) -> None:
+    """Fault: SIGKILL in mid-call, and no other instance: nobody answers Twilio any more.
+
+    Hears: the announcement of the number's fallback, then a person, who has to ask.
+    """
+    async with quick_town(own_process=True) as town:
+        assert town.gateway is not None
+        call = await ring(town, *TO_A_PERSON)
+        await in_conversation(town, call)
+        await town.gateway.stop(signal.SIGKILL)
+        await over(call)
+
+        assert call.asked("/twilio/next")[-1].status == 0
+        assert FALLBACK_URL in [asked.url for asked in call.requests]
+        assert not person_knows(town)
+
+
+async def test_S3_a_kill_during_the_transfer(quick_town: OpenTown) -> None:
+    """Fault: SIGKILL after the decision for a person, before the caller has been dialled.
+
+    Hears: an announcement, then a person; there is no way back to the assistant.
+    """
+    async with pair_of(quick_town) as pair:
+        town = pair.town
+        town.crm.hang(50)
+        call = await ring(town)
+        session = await in_conversation(town, call)
+        session.caller_said("Let me speak to a person, please.")
+        await session.until(lambda s: any("transfer" in str(e) for e in s.received("response.create")), seconds=END_S)
+        pair.send_to_second()
+        await pair.first.stop(signal.SIGKILL)
+
+        await call.until(lambda c: bool(c.dials), within_s=END_S)
+        assert len(call.streams) == 1
+
+
+# --- the machine below it
+
+
+@pytest.mark.skipif(not FAKETIME, reason="libfaketime is not installed (apt-get install libfaketime)")
+@pytest.mark.parametrize("jump", ["+3600", "-3600"])
+async def test_S6_a_clock_that_jumps(quick_town: OpenTown, tmp_path: Path, jump: str) -> None:
+    """Fault: the machine's clock jumps by an hour, forwards or back, in mid-call.
+
+    Hears: nothing of it; the conversation goes on, and key 0 leads to a person.
+    """
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    faked = {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    async with quick_town(["Tell me more."], own_process=True, settings=faked) as town:
+        gateway = town.gateway
+        assert gateway is not None
+        call = await ring(town)
+        session = await in_conversation(town, call)
+        before = stamp(gateway)
+        clock.write_text(f"{jump}\n")
+
+        assert await answers(session)
+        session.caller_said("Let me speak to a person, please.")
+        await call.until(lambda c: bool(c.dials), within_s=END_S)
+        assert len(call.streams) == 1
+        await until(lambda: jumped(gateway, before, int(jump)))
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can bound the files of another process")
+async def test_S7_a_disk_that_is_full_for_recordings(quick_town: OpenTown, tmp_path: Path) -> None:
+    """Fault: not another byte can be written to the recording of a call.
+
+    Hears: nothing of it; the recording ends there, can be read so far, and the call goes on.
+    """
+    settings = {"RECORD_CALLS": str(tmp_path)}
+    async with quick_town(["Tell me more."], own_process=True, settings=settings) as town:
+        gateway = town.gateway
+        assert gateway is not None
+        call = await ring(town, *TO_A_PERSON)
+        session = await in_conversation(town, call)
+        recorded = tmp_path / f"{call.sid}.jsonl"
+        size = recorded.stat().st_size
+        resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (size, size))
+
+        assert await answers(session)
+        session.caller_said("Let me speak to a person, please.")
+        await over(call)
+        assert person_knows(town)
+        assert [line["reason"] for line in gateway.log if line["message"] == "recording_stopped"] == ["broken_off"]
+        assert replay(recorded).differences == []
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """The log of this process goes where there is no room."""
+    root = logging.getLogger()
+    handlers, level, uvicorns = root.handlers[:], root.level, logging.getLogger("uvicorn.error").level
+    with suppress(OSError), Path("/dev/full").open("wb") as full:
+        configure_logging(stream=full)
+        yield
+    logging.captureWarnings(capture=False)
+    logging.basicConfig(handlers=handlers, level=level, force=True)
+    logging.getLogger("uvicorn.error").setLevel(uvicorns)
+
+
+@pytest.mark.usefixtures("full_disk")
+async def test_S7_a_disk_that_is_full_for_the_log(quick_town: OpenTown) -> None:
+    """Fault: not a line of the log can be written.
+
+    Hears: nothing of it; the conversation goes on, and key 0 leads to a person who knows why.
+    """
+    async with quick_town() as town:
+        call = await ring(town, Listen(ms=300), Press("0"), *TO_A_PERSON)
+        await over(call)
+
+        assert person_knows(town)
+        assert reason_of_transfer(town) == "key"
+
+
+# --- it is told nonsense, or has a mistake in it
 
 
 async def test_S8_settings_that_are_wrong(quick_town: OpenTown) -> None:

@@ -4,6 +4,8 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,12 +35,24 @@ def lines() -> Iterator[Lines]:
     lines, root = Lines(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
     clear_call()
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)  # a server in this process may have made it quieter
     configure_logging(secrets=["the-auth-token"], stream=lines.stream)
     yield lines
     clear_call()
     structlog.reset_defaults()
     logging.captureWarnings(capture=False)
     logging.basicConfig(handlers=handlers, level=level, force=True)
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["full disk", "closed"])
+def test_a_log_that_cannot_be_written_costs_its_lines_and_nothing_else(lines: Lines, *, closed: bool) -> None:
+    with suppress(OSError), Path("/dev/full").open("wb") as full:
+        configure_logging(stream=full)
+        if closed:
+            with suppress(OSError):
+                full.close()
+        LOG.info("call_started")
+        logging.getLogger("uvicorn.error").error("a library's own line")
 
 
 LOG = get_logger("voice_openai_connect.gateway.app")
