@@ -10,6 +10,7 @@ from voice_openai_connect.call.commands import ModelCommand, Tell
 from voice_openai_connect.call.events import Event
 from voice_openai_connect.call.handover import HandoverRecord, Redemption
 from voice_openai_connect.call.next_step import NextStep
+from voice_openai_connect.call.outbox_entry import Expired, NotDue, OutboxEntry
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.ticket_note import TicketNote
 
@@ -134,6 +135,30 @@ class Outbox(Protocol):
 
     async def keep_note(self, note: TicketNote) -> None:
         """This note is to be on the conversation's ticket. Raises when it could not be kept."""
+        ...
+
+
+class OutboxShelf(Protocol):
+    """Where the outbox keeps what is owed to the CRM, so that every instance finds it. Every method may raise."""
+
+    async def keep(self, entry: OutboxEntry, *, wait_s: int) -> None:
+        """Add to what is kept of this conversation; nobody is to work on it for so many seconds."""
+        ...
+
+    async def pending(self) -> frozenset[str]:
+        """The conversations that something is kept of, by whichever instance."""
+        ...
+
+    async def lease(self, conversation_id: str) -> OutboxEntry | NotDue | Expired:
+        """Take an entry to work on it; of several who ask, one gets it, for longer than a delivery may take."""
+        ...
+
+    async def delivered(self, entry: OutboxEntry) -> None:
+        """Remove a leased entry. If something was added to it meanwhile it stays, and is due."""
+        ...
+
+    async def put_off(self, entry: OutboxEntry, *, wait_s: int) -> None:
+        """Give a leased entry back for later, with its `refusals`. If something was added meanwhile it is due."""
         ...
 
 
