@@ -21,8 +21,9 @@ from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.clients import dynamo_repository, hubspot_client
 from voice_openai_connect.cloudwatch import written_down
 from voice_openai_connect.config import Settings
+from voice_openai_connect.gateway.aftercare import Aftercare
 from voice_openai_connect.gateway.app import Front, Gateway, build_app
-from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg
+from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg, Outbox
 from voice_openai_connect.gateway.server import DrainingServer, listening_socket, server_config
 from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import Outside
@@ -50,6 +51,15 @@ class Parts:
     metrics: Metrics
 
 
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Where calls leave what must outlive them. `crm` and `outbox` are None when no CRM is configured."""
+
+    store: HandoverStore
+    crm: Crm | None
+    outbox: Outbox | None
+
+
 class Counter:
     """What a call is given when it begins: its profile, and the outside world through its own set of doors."""
 
@@ -60,8 +70,7 @@ class Counter:
         tools: Sequence[OwnTool],
         *,
         open_model: OpenModel | None,
-        store: HandoverStore,
-        crm: Crm | None,
+        services: Services,
         sessions: SessionManager,
         metrics: Metrics,
     ) -> None:
@@ -70,8 +79,7 @@ class Counter:
         self._specs = tuple(tool.spec for tool in tools)
         self._tools = {tool.spec.name: tool for tool in tools}
         self._open_model = open_model or self._open_realtime
-        self._store = store
-        self._crm = crm
+        self._services = services
         self._sessions = sessions
         self._metrics = metrics
 
@@ -87,10 +95,11 @@ class Counter:
         """What this call may reach."""
         return Outside(
             open_model=lambda: self._open_model(identity),
-            store=self._store,
-            crm=self._crm,
+            store=self._services.store,
+            crm=self._services.crm,
             remember_step=self._sessions.remember_step,
             tools=self._tools,
+            outbox=self._services.outbox,
         )
 
     def observer(self, identity: CallIdentity) -> CallWatch:
@@ -124,6 +133,7 @@ async def open_gateway(
     open_model: OpenModel | None = None,
     store: HandoverStore | None = None,
     crm: Crm | None = None,
+    outbox: Outbox | None = None,
 ) -> AsyncGenerator[Parts, None]:
     """Everything a process needs to answer calls; closed again when the block is left.
 
@@ -137,18 +147,29 @@ async def open_gateway(
         hubspot = hubspot_client(settings, on_trouble=lambda reason: metrics.crm_failed("detail", reason))
         if crm is None and hubspot is not None:
             crm = await stack.enter_async_context(hubspot)
-        sessions = SessionManager(store, max_calls=settings.max_calls, on_failure=watch.failed)
+        sessions = SessionManager(
+            store, max_calls=settings.max_calls, on_failure=watch.failed, on_lost=watch.caller_lost
+        )
+        stack.push_async_callback(sessions.questions.close)
+        aftercare = Aftercare(store, outbox, watch)
+        stack.push_async_callback(aftercare.settled)
         counter = Counter(
             settings,
             profiles,
             tools,
             open_model=open_model,
-            store=store,
-            crm=crm,
+            services=Services(store, crm, outbox),
             sessions=sessions,
             metrics=metrics,
         )
-        gateway = Gateway(_front(settings), counter, sessions, watch, make_call=_call_maker(settings.record_calls))
+        gateway = Gateway(
+            _front(settings),
+            counter,
+            sessions,
+            watch,
+            aftercare=aftercare,
+            make_call=_call_maker(settings.record_calls),
+        )
         yield Parts(build_app(gateway, watch), gateway, sessions, metrics)
 
 

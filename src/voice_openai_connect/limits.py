@@ -260,6 +260,14 @@ STEP_STORE_MS: Final = 700
 """Telling the other instances what is next; the caller hears nothing meanwhile, and this instance knows anyway."""
 STEPS_KEPT: Final = 10_000
 """Calls whose next step is known here; a day's worth, of which each is asked for within seconds."""
+CALLER_LOST_S: Final = 30.0
+"""From the end of a stream to Twilio's question, its retries included. A caller of whom nobody asked is lost."""
+CLOCKS_APART_S: Final = 5.0
+"""How far the clocks of two instances may differ when they tell each other when something was."""
+AFTERCARE_S: Final = 5.0
+"""One piece of what is done after a dial. Nobody waits for it but a process that wants to stop."""
+AFTERCARE_TASKS: Final = 2_000
+"""Calls that are looked after at once; every caller of a full process could leave in the same moment."""
 NEXT_ASKED_S: Final = 3.0
 """From a closed stream to Twilio's question what is next. A server that stopped sooner would lose the caller."""
 SOCKET_CLOSE_S: Final = 1.0
@@ -274,6 +282,14 @@ RECORDED_LINE_BYTES: Final = 4 * 1_048_576
 """A minute of audio in one piece becomes some thousand commands; nothing else comes near."""
 RECORDED_AUDIO_BYTES: Final = 2 * 1_048_576
 """The longest piece of audio that a recording may claim: more than `MODEL_MESSAGE_BYTES` can carry."""
+
+# --- Setting up Amazon Connect
+SETUP_REQUEST_S: Final = 10.0
+"""One request; a list of a thousand numbers takes Connect a second or two."""
+SETUP_S: Final = 60.0
+"""All of them, with their repeats: somebody is waiting at a terminal."""
+SETUP_NAMES: Final = 10
+"""Names to choose from in a message; a longer list is not read."""
 
 # --- The doctor, in seconds
 DOCTOR_S: Final = 20

@@ -14,12 +14,12 @@ from prometheus_client.metrics import MetricWrapperBase
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.call.facts import Fact
-from voice_openai_connect.call.transfer import DIAL_STATUSES
+from voice_openai_connect.call.outcome import DialOutcome, Outcome
 
 OTHER: Final = "other"
 LABELS_MAX: Final = 40
 """Values of one label; a metric with more is no longer read by anybody, and costs memory for ever."""
-OUTCOMES: Final = frozenset({"handed_over", "goodbye", "caller_left", "line_lost", "moved"})
+ENDINGS: Final = frozenset({"handed_over", "goodbye", "caller_left", "line_lost", "moved", "call_back_promised"})
 
 CRM_NOT_ASKED: Final = frozenset({"crm_off", "withheld", "no_number"})
 """Why a contact or a ticket may be missing without anything being wrong with the CRM."""
@@ -28,6 +28,7 @@ _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _TURN_S: Final = (0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _CLEAR_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 _HANDOVER_S: Final = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.5, 15.0)
+_PERSON_S: Final = (2.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 60.0)
 _CALL_S: Final = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 3_600.0)
 
 
@@ -72,7 +73,16 @@ class Metrics:
         self._dropped_s = self._counter("audio_dropped_seconds", "Audio that we left out", "where")
         self._frames = self._counter("caller_frames", "Frames of the caller's audio that arrived")
         self._frames_lost = self._counter("caller_frames_lost", "Frames of the caller's audio that Twilio left out")
-        self._dials_ended = self._counter("dials_ended", "Ended dials to the contact centre", status=DIAL_STATUSES)
+        self._outcomes = self._counter("call_outcomes", "Calls by how they ended", outcome=frozenset(Outcome))
+        self._transfers = self._counter(
+            "transfers", "Dials to the contact centre by how they ended", outcome=frozenset(DialOutcome)
+        )
+        self._short_transfers = self._counter("transfers_suspicious", "Connected dials that were over within seconds")
+        self._person_s = self._histogram(
+            "time_to_person_seconds", "From the stored record to the contact centre that fetches it", _PERSON_S
+        )
+        self._not_delivered = self._counter("context_not_delivered", "Connected callers whose record nobody fetched")
+        self._lost = self._counter("callers_lost", "Ended streams after which Twilio asked nobody what is next")
         self._refused = self._counter("refused", "Webhooks and sockets that were turned away", "what", "reason")
         self._throttles = self._counter("dynamodb_throttles", "Answers in which DynamoDB asked us to slow down")
         self._crm_failures = self._counter("crm_failures", "What the CRM could not be got to do", "what", "reason")
@@ -92,6 +102,8 @@ class Metrics:
                 self._active.dec()
             case Fact.FIRST_AUDIO if tell.value_ms is not None:
                 self._first_audio.observe(seconds)
+            case Fact.OUTCOME:
+                self.call_outcome(tell.label)
             case Fact.FRAMES_DROPPED:
                 self._count(self._dropped_s, tell.label, amount=seconds)
             case Fact.CONTACT_MISSING:
@@ -118,9 +130,27 @@ class Metrics:
         self._count(self._frames, amount=received)
         self._count(self._frames_lost, amount=lost)
 
-    def dial_ended(self, status: str) -> None:
-        """A dial to the contact centre is over."""
-        self._count(self._dials_ended, status)
+    def call_outcome(self, outcome: str) -> None:
+        """How a call ended."""
+        self._count(self._outcomes, outcome)
+
+    def transfer_ended(self, outcome: str, *, suspicious: bool) -> None:
+        """A dial to the contact centre is over; `suspicious` if it was connected only for seconds."""
+        self._count(self._transfers, outcome)
+        if suspicious:
+            self._count(self._short_transfers)
+
+    def person_reached(self, seconds: float) -> None:
+        """The contact centre fetched a record, so long after it was stored."""
+        self._person_s.observe(seconds)
+
+    def context_not_delivered(self) -> None:
+        """A connected caller's record was never fetched."""
+        self._count(self._not_delivered)
+
+    def caller_lost(self) -> None:
+        """Nobody was asked what is next for a caller who had not left."""
+        self._count(self._lost)
 
     def refused(self, what: str, reason: str) -> None:
         """A webhook or socket was turned away."""
@@ -151,7 +181,7 @@ class Metrics:
         make, reasons = self._counter, frozenset(Reason)
         return {
             Fact.CALL_STARTED: make("calls_started", "Calls that the assistant began"),
-            Fact.CALL_ENDED: make("calls_ended", "Calls that ended for the assistant, and how", outcome=OUTCOMES),
+            Fact.CALL_ENDED: make("calls_ended", "Calls that ended for the assistant, and how", outcome=ENDINGS),
             Fact.MODEL_READY: make("model_sessions", "Sessions of the model that were set up"),
             Fact.MODEL_LOST: make("model_failures", "Sessions that failed or were lost", "reason"),
             Fact.RESUMED: make(
@@ -168,6 +198,7 @@ class Metrics:
             Fact.TOOL_CALLED: make("tool_calls", "Calls of registered tools", "tool"),
             Fact.TOOL_REFUSED: make("tool_calls_refused", "Calls of tools that were not carried out", "reason"),
             Fact.ESCALATED: make("escalations", "Calls that a person was needed for", reason=reasons),
+            Fact.NOBODY_FREE: make("nobody_free", "Wishes for a person after nobody had come", reason=reasons),
             Fact.SUMMARY_FELL_BACK: make("summary_fallbacks", "Summaries that we had to write ourselves", "reason"),
             Fact.TRANSFER_SENTENCE_CUT: make("transfer_sentences_cut", "Transfer sentences that ran out of time"),
             Fact.CONTACT_FOUND: make("crm_contacts", "Callers that the CRM knows"),

@@ -7,6 +7,7 @@ from typing import Final
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.next_step import NextStep
+from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.settings import CallIdentity
 from voice_openai_connect.logs import bind_call, get_logger
 from voice_openai_connect.metrics import CRM_NOT_ASKED, Metrics
@@ -98,6 +99,10 @@ def _writer(fact: Tell) -> Callable[..., object]:
     return _log.warning if fact.fact in _MIGHT_NEED_A_LOOK and fact.label not in CRM_NOT_ASKED else _log.info
 
 
+def _ids(identity: CallIdentity) -> dict[str, str]:
+    return {"call_sid": identity.call_sid, "conversation_id": identity.conversation_id}
+
+
 class FrontWatch:
     """The facts that belong to no live call."""
 
@@ -109,11 +114,37 @@ class FrontWatch:
         self._metrics.refused(what, reason)
         _log.warning("refused", what=what, reason=reason)
 
-    def dial_ended(self, result: DialResult, step: NextStep) -> None:
+    def dial_ended(self, result: DialResult, outcome: DialOutcome, step: NextStep) -> None:
+        """Twilio told how a dial ended. Counted by `transfer_ended`, which is told once for each dial."""
+        facts = {"status": result.status, "duration_s": result.duration_s, "outcome": outcome.value}
+        _log.info("dial_ended", call_sid=result.call_sid, **facts, next=type(step).__name__)
+
+    def transfer_ended(self, identity: CallIdentity, outcome: DialOutcome, *, suspicious: bool) -> None:
         """A dial to the contact centre is over."""
-        self._metrics.dial_ended(result.status)
-        facts = {"status": result.status, "duration_s": result.duration_s, "next": type(step).__name__}
-        _log.info("dial_ended", call_sid=result.call_sid, **facts)
+        self._metrics.transfer_ended(outcome, suspicious=suspicious)
+        reached = outcome in {DialOutcome.CONNECTED, DialOutcome.CALLER_LEFT} and not suspicious
+        write = _log.info if reached else _log.warning
+        write("transfer_ended", **_ids(identity), outcome=outcome.value, suspicious=suspicious)
+
+    def call_ended(self, identity: CallIdentity, outcome: Outcome) -> None:
+        """How a call ended whose end the assistant did not see."""
+        self._metrics.call_outcome(outcome)
+        _log.info("outcome", **_ids(identity), label=outcome.value)
+
+    def person_reached(self, identity: CallIdentity, seconds: float) -> None:
+        """The contact centre fetched the record so long after it had been stored."""
+        self._metrics.person_reached(seconds)
+        _log.info("person_reached", **_ids(identity), value_ms=round(seconds * 1_000))
+
+    def context_not_delivered(self, identity: CallIdentity) -> None:
+        """A token was dialled, the caller was connected, and nobody fetched the record."""
+        self._metrics.context_not_delivered()
+        _log.warning("context_not_delivered", **_ids(identity))
+
+    def caller_lost(self, call_sid: str) -> None:
+        """A stream ended, and Twilio asked nobody what is next."""
+        self._metrics.caller_lost()
+        _log.error("caller_lost", call_sid=call_sid)
 
     def failed(self, what: str, error: BaseException) -> None:
         """The store did not answer a question about what a call does next, or the answer could not be written."""

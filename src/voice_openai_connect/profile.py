@@ -16,7 +16,7 @@ from voice_openai_connect.call.handover import PRIORITIES
 from voice_openai_connect.call.holding_sound import holding_sound
 from voice_openai_connect.call.model_settings import ModelSettings, ToolSpec, TurnDetection
 from voice_openai_connect.call.settings import CallSettings, Intent
-from voice_openai_connect.call.tools import END_CALL, TRANSFER
+from voice_openai_connect.call.tools import BUILT_IN, END_CALL, TAKE_MESSAGE, TRANSFER
 from voice_openai_connect.config import DEFAULT_PROFILE, Settings
 from voice_openai_connect.profile_file import DEFAULT, ProfileError, ProfileFile, ProfileTable, read_profile_file
 from voice_openai_connect.sound_file import SoundError, read_holding_sound
@@ -25,7 +25,7 @@ from voice_openai_connect.wire.twiml import Wording
 
 PHRASES: Final = Path(__file__).with_name("phrases")
 """One file for each language in which a wish for a person is understood."""
-BUILT_IN_TOOLS: Final = frozenset({TRANSFER, END_CALL})
+BUILT_IN_TOOLS: Final = BUILT_IN
 
 AudioFormat = Literal["audio/pcmu", "audio/pcm"]
 _AUDIO_FORMATS: Final[dict[str, AudioFormat]] = {"pcmu": "audio/pcmu", "pcm16": "audio/pcm"}
@@ -65,7 +65,7 @@ class Profile:
         )
 
     def model_settings(self, settings: Settings, user_tools: Sequence[ToolSpec] = ()) -> ModelSettings:
-        """One session of the model, with the two tools that every profile has.
+        """One session of the model, with the three tools that every profile has.
 
         Raises ValueError if a user's tool has the name of a built-in one.
         """
@@ -76,7 +76,7 @@ class Profile:
             model=settings.openai_realtime_model,
             voice=options.voice or settings.openai_voice,
             instructions=options.instructions,
-            tools=(transfer_tool(self.intents()), end_call_tool(), *user_tools),
+            tools=(transfer_tool(self.intents()), end_call_tool(), message_tool(), *user_tools),
             audio_format=_AUDIO_FORMATS[settings.openai_audio_format],
             speed=options.speed,
             noise_reduction=None if options.noise_reduction == "off" else options.noise_reduction,
@@ -254,6 +254,24 @@ def end_call_tool() -> ToolSpec:
             "a person is needed."
         ),
         parameters=_object(reason=_text("Why the call is over, in a few words.")),
+    )
+
+
+def message_tool() -> ToolSpec:
+    """The tool with which the model takes a message. Whom it reaches is not for the model to say."""
+    return ToolSpec(
+        name=TAKE_MESSAGE,
+        description=(
+            "Take a message so that a person calls back. Call it when nobody can take the call now, or when the caller "
+            "would rather be called back, once they have said what it is about. The number they are calling from is "
+            "noted by itself."
+        ),
+        parameters=_object(
+            message=_text(
+                "What the caller wants and what they asked to be passed on, in two or three plain sentences, with a "
+                "better time to call if they named one. Only what was said; no card numbers or passwords."
+            )
+        ),
     )
 
 

@@ -52,7 +52,7 @@ async def test_the_tool_of_the_documents_answers_a_caller(quick_town: OpenTown, 
         session.caller_said("Where is my order 1042?")
         await session.until(lambda s: "It left the warehouse this morning." in said(s))
 
-        assert {"order_status", "is_open", "transfer_to_human", "end_call"} == offered
+        assert {"order_status", "is_open", "transfer_to_human", "end_call", "take_message"} == offered
         assert outputs(session) == ["Order 1042 left the warehouse this morning."]
         call.complete()
 

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from voice_openai_connect.build import Counter, Parts, open_gateway
+from voice_openai_connect.build import Counter, Parts, Services, open_gateway
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
@@ -110,8 +110,7 @@ def counter_of(settings: Settings, crm: HubSpotClient | None = None, store: Dyna
         load_profiles(settings.agent_profile),
         (),
         open_model=None,
-        store=table,
-        crm=crm,
+        services=Services(table, crm, None),
         sessions=SessionManager(table, max_calls=1, on_failure=lambda what, error: None),
         metrics=Metrics(),
     )

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.call.facts import Fact
-from voice_openai_connect.call.transfer import DIAL_STATUSES
+from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.metrics import LABELS_MAX, Labels, Metrics
 
 
@@ -85,14 +85,36 @@ def test_every_reason_for_a_person_has_its_label(reason: Reason) -> None:
     assert samples(metrics)["escalations_total", reason.value] == 1
 
 
-@pytest.mark.parametrize("status", sorted(DIAL_STATUSES))
-def test_every_outcome_of_a_dial_has_its_label(status: str) -> None:
+@pytest.mark.parametrize("outcome", sorted(DialOutcome))
+def test_every_outcome_of_a_dial_has_its_label_and_a_short_conversation_is_counted_apart(outcome: str) -> None:
     metrics = Metrics()
-    metrics.dial_ended(status)
-    metrics.dial_ended("what Twilio says next year")
+    metrics.transfer_ended(outcome, suspicious=False)
+    metrics.transfer_ended(outcome, suspicious=True)
 
-    assert samples(metrics)["dials_ended_total", status] == 1
-    assert samples(metrics)["dials_ended_total", "other"] == 1
+    assert samples(metrics)["transfers_total", outcome] == 2
+    assert samples(metrics)["transfers_suspicious_total",] == 1
+
+
+@pytest.mark.parametrize("outcome", sorted(Outcome))
+def test_every_outcome_of_a_call_is_counted_whoever_knows_it(outcome: str) -> None:
+    metrics = Metrics()
+    metrics.observe(Tell(Fact.OUTCOME, outcome))
+    metrics.call_outcome(outcome)
+
+    assert samples(metrics)["call_outcomes_total", outcome] == 2
+
+
+def test_what_became_of_callers_after_the_assistant_is_counted() -> None:
+    metrics = Metrics()
+    metrics.person_reached(7.0)
+    metrics.context_not_delivered()
+    metrics.caller_lost()
+    metrics.observe(Tell(Fact.NOBODY_FREE, "key"))
+
+    assert samples(metrics)["time_to_person_seconds_sum",] == 7.0
+    assert samples(metrics)["context_not_delivered_total",] == 1
+    assert samples(metrics)["callers_lost_total",] == 1
+    assert samples(metrics)["nobody_free_total", "key"] == 1
 
 
 def test_what_belongs_to_no_call_is_counted() -> None:

@@ -9,6 +9,7 @@ import structlog
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.next_step import HangUp
+from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.settings import CallIdentity
 from voice_openai_connect.gateway.app import FrontObserver
 from voice_openai_connect.gateway.ports import CallObserver
@@ -146,13 +147,42 @@ def test_refusals_and_dials_are_logged_and_counted(lines: io.BytesIO) -> None:
     front: FrontObserver = FrontWatch(metrics)
     front.refused("webhook", "bad_signature")
     FrontWatch(metrics).failed("remember step", ValueError("what the caller said"))
-    front.dial_ended(DialResult("CA" + "0" * 32, "busy", None, None), HangUp())
+    front.dial_ended(DialResult("CA" + "0" * 32, "busy", None, None), DialOutcome.BUSY, HangUp())
 
     refused, broken, dial = read(lines)
     assert (broken["level"], broken["what"], broken["error"]) == ("error", "remember step", "ValueError")
     assert (refused["message"], refused["reason"]) == ("refused", "bad_signature")
-    assert (dial["status"], dial["next"]) == ("busy", "HangUp")
+    assert (dial["status"], dial["outcome"], dial["next"]) == ("busy", "busy", "HangUp")
     body, content_type = front.metrics()
     assert b'voice_connect_refused_total{reason="bad_signature",what="webhook"} 1.0' in body
-    assert b'voice_connect_dials_ended_total{status="busy"} 1.0' in body
     assert content_type.startswith("text/plain")
+
+
+def test_what_became_of_a_caller_after_the_assistant_is_logged_under_the_call_and_counted(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    front = FrontWatch(metrics)
+    front.transfer_ended(IDENTITY, DialOutcome.CONNECTED, suspicious=False)
+    front.transfer_ended(IDENTITY, DialOutcome.CONNECTED, suspicious=True)
+    front.transfer_ended(IDENTITY, DialOutcome.BUSY, suspicious=False)
+    front.person_reached(IDENTITY, 6.5)
+    front.context_not_delivered(IDENTITY)
+    front.call_ended(IDENTITY, Outcome.CALLED_BACK)
+    front.caller_lost(IDENTITY.call_sid)
+
+    told = read(lines)
+    assert [(line["message"], line["level"]) for line in told] == [
+        ("transfer_ended", "info"),
+        ("transfer_ended", "warning"),
+        ("transfer_ended", "warning"),
+        ("person_reached", "info"),
+        ("context_not_delivered", "warning"),
+        ("outcome", "info"),
+        ("caller_lost", "error"),
+    ]
+    assert {line["call_sid"] for line in told} == {IDENTITY.call_sid}
+    assert told[3]["value_ms"] == 6_500
+    body, _ = front.metrics()
+    assert b'voice_connect_transfers_total{outcome="connected"} 2.0' in body
+    assert b"voice_connect_transfers_suspicious_total 1.0" in body
+    assert b'voice_connect_call_outcomes_total{outcome="called_back"} 1.0' in body
+    assert b"voice_connect_callers_lost_total 1.0" in body

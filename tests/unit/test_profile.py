@@ -153,7 +153,7 @@ def test_the_model_is_set_up_as_the_profile_says(tmp_path: Path) -> None:
     assert (model.max_output_tokens, model.transcription_model) == (512, "gpt-transcribe")
     assert (model.turn_detection.kind, model.turn_detection.eagerness) == ("semantic_vad", "low")
     assert model.turn_detection.idle_timeout_ms is None
-    assert [tool.name for tool in model.tools] == ["transfer_to_human", "end_call", "look_up_order"]
+    assert [tool.name for tool in model.tools] == ["transfer_to_human", "end_call", "take_message", "look_up_order"]
 
 
 def test_the_voice_of_the_settings_speaks_unless_the_profile_names_one() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from voice_openai_connect import limits
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.next_step import NextStep
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
@@ -20,3 +21,9 @@ class CallItem:
     outcome: Outcome | None = None
     asked_at: int | None = None
     """When Twilio asked last what is next, on whichever instance: seconds since the epoch."""
+
+    @property
+    def may_dial(self) -> bool:
+        """Whether a person may still be dialled in this call."""
+        came_back = self.checkpoint is not None and bool(self.checkpoint.nobody_came)
+        return limits.DIAL_ATTEMPTS not in self.dials and not came_back

@@ -31,9 +31,28 @@ class Checkpoint:
         """Whether the conversation may go on from here; otherwise the caller goes to a person."""
         return not self.person_needed and self.resumes <= limits.RESUMES
 
+    def brought_back(self, nobody_came: str) -> "Checkpoint":
+        """The same conversation for a caller who comes back from a transfer that reached nobody.
+
+        A stream that was closed for the transfer has not broken, so it does not count as taken up again.
+        """
+        if self.nobody_came:
+            return self
+        return Checkpoint(self.turns, self.resumes - self.person_needed, nobody_came=nobody_came)
+
 
 LOST: Final = Checkpoint(person_needed=True)
 """Of a call that is to be taken up again although nothing is known of it: it must not begin anew with a greeting."""
+
+
+def taken_up(known: Checkpoint | None, nobody_came: str = "") -> Checkpoint:
+    """What a stream goes on from that is to take a call up again.
+
+    `nobody_came` is what the answer to Twilio said of a transfer; the store may not have heard of it.
+    """
+    if nobody_came:
+        return (known or Checkpoint()).brought_back(nobody_came)
+    return known or LOST
 
 
 def bounded(turns: list[Turn]) -> tuple[Turn, ...]:

@@ -13,6 +13,7 @@ from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.next_step import NextStep
 from voice_openai_connect.call.outcome import Outcome
+from voice_openai_connect.call.ticket_note import TicketNote
 
 
 @dataclass(slots=True)
@@ -137,11 +138,18 @@ class DisconnectModel(ModelCommand):
 
 @dataclass(slots=True)
 class RunTool(Command):
-    """Run a registered tool beside the conversation. `arguments` is JSON text of an object, checked."""
+    """Run a registered tool, or `take_message`, beside the conversation. `arguments` is JSON, an object, checked."""
 
     call_id: str
     name: str
     arguments: str
+
+
+@dataclass(slots=True)
+class KeepNote(Command):
+    """Keep something that people must read on the ticket. Has no answer."""
+
+    note: TicketNote
 
 
 @dataclass(slots=True)
@@ -154,6 +162,13 @@ class FindContact(Command):
 @dataclass(slots=True)
 class OpenTicket(Command):
     """Open the ticket of this conversation, or find it if it is already there."""
+
+    record: HandoverRecord
+
+
+@dataclass(slots=True)
+class DeliverTicketLater(Command):
+    """The CRM did not take the ticket in time: keep what it is made from until it does. Has no answer."""
 
     record: HandoverRecord
 
@@ -173,6 +188,13 @@ class AttachTicket(Command):
     contact_id: str
     ticket_id: str
     ticket_url: str = ""
+
+
+@dataclass(slots=True)
+class RevokeToken(Command):
+    """Make a stored record unreadable: its caller has left. Has no answer."""
+
+    token: str
 
 
 # --- Going on elsewhere

@@ -1,10 +1,10 @@
 """Keeping a call ready to be taken up elsewhere: when a checkpoint is due, and when the call can move."""
 
 from voice_openai_connect.call.checkpoint import Checkpoint
-from voice_openai_connect.call.commands import Command, DisconnectModel, MoveStream, NoteOutcome, SaveCheckpoint, Tell
+from voice_openai_connect.call.commands import AddText, Command, DisconnectModel, MoveStream, SaveCheckpoint, Tell
 from voice_openai_connect.call.conversation import Conversation
 from voice_openai_connect.call.facts import Fact
-from voice_openai_connect.call.outcome import Outcome
+from voice_openai_connect.call.instructions import INTERRUPTED, nobody_came
 from voice_openai_connect.call.speech import Speech
 
 
@@ -20,6 +20,8 @@ class Continuity:
         self.resumes = resumed.resumes if resumed else 0
         """How many times this call has been taken up again already."""
         self.resumed = resumed is not None
+        self.nobody_came = resumed.nobody_came if resumed else ""
+        """How the transfer ended from which the caller has come back; empty if there was none."""
         self.beyond_resuming = resumed is not None and not resumed.resumable
         """The line is taken up again, and the conversation cannot be: the caller must go to a person."""
         self._last: Checkpoint | None = None
@@ -29,11 +31,24 @@ class Continuity:
     def now(self, *, lost: bool = True, person_needed: bool = False) -> Checkpoint:
         """The call as it stands. `lost` says that being taken up from here would be because something broke."""
         turns = self._conversation.history(self._speech.unheard)
-        return Checkpoint(turns, self.resumes + lost, person_needed)
+        return Checkpoint(turns, self.resumes + lost, person_needed, self.nobody_came)
 
     def move(self) -> list[Command]:
         """Let another instance go on from here; nothing broke."""
         return [Tell(Fact.CALL_ENDED, "moved"), MoveStream(self.now(lost=False)), DisconnectModel()]
+
+    def thread(self, *, interrupted: bool) -> list[Command]:
+        """What a new session must be told before it can go on: the turns as they were heard, and what happened since.
+
+        `interrupted` says that a session before it was lost. A caller who comes back from a transfer knows where they
+        were; one whose line broke does not.
+        """
+        told: list[Command] = [AddText(turn.who, turn.text) for turn in self._conversation.history()]
+        if self.nobody_came:
+            told.append(AddText("system", nobody_came(self.nobody_came)))
+        if interrupted or not self.nobody_came:
+            told.append(AddText("system", INTERRUPTED))
+        return told
 
     def save(self, *, person_needed: bool = False) -> list[Command]:
         """A checkpoint, if anything has changed since the last."""
@@ -42,7 +57,3 @@ class Continuity:
             return []
         self._last = checkpoint
         return [SaveCheckpoint(checkpoint)]
-
-    def close(self, outcome: Outcome) -> list[Command]:
-        """The call is over."""
-        return [NoteOutcome(outcome)]

@@ -33,6 +33,9 @@ class Reason(StrEnum):
     CONTEXT_LOST = "context_lost"
 
 
+WISHES: Final = frozenset({Reason.CALLER_ASKED, Reason.TOOL, Reason.KEY})
+"""Reasons that somebody wishes for a person, and the assistant could go on."""
+
 NEGATION_REACH_WORDS: Final = 6
 """How far a negation reaches unless something ends it sooner: "I do not really want to | speak to an agent"."""
 REFUSAL_REACH_WORDS: Final = 5

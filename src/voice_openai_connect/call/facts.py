@@ -7,7 +7,8 @@ class Fact(StrEnum):
     """One fact; the comment names the label it carries, if any."""
 
     CALL_STARTED = "call_started"
-    CALL_ENDED = "call_ended"  # how: handed_over, goodbye, caller_left, line_lost, moved
+    CALL_ENDED = "call_ended"  # how: handed_over, goodbye, caller_left, line_lost, moved, call_back_promised
+    OUTCOME = "outcome"  # how the call ended for the caller, as far as the assistant was in it: see `outcome.Outcome`
     RESUMED = "resumed"  # the call goes on from a checkpoint; label: how many times now
     MODEL_READY = "model_ready"
     MODEL_LOST = "model_lost"  # reason
@@ -23,6 +24,7 @@ class Fact(StrEnum):
     TOOL_CALLED = "tool_called"  # registered tool's name
     TOOL_REFUSED = "tool_refused"  # why
     ESCALATED = "escalated"  # reason
+    NOBODY_FREE = "nobody_free"  # a person was asked for once more, after nobody had come; label: how
     SUMMARY_FELL_BACK = "summary_fell_back"  # why
     TRANSFER_SENTENCE_CUT = "transfer_sentence_cut"
     CONTACT_FOUND = "contact_found"

@@ -4,6 +4,7 @@
 changes little and the low one is as good as random. In µ-law every byte is a sample, and all are alike.
 """
 
+from collections.abc import Callable
 from operator import sub
 from typing import Final
 
@@ -17,6 +18,7 @@ _ZEROS: Final = 0.5
 """µ-law silence is 0xFF; zeros by the hundred are PCM's silence."""
 _CALMER: Final = 0.5
 """High bytes that move less than half as much as low ones: above 0.8 for µ-law, below 0.3 for PCM, as measured."""
+
 _APART: Final = tuple(min(step, 256 - step) for step in range(256))
 """How far two values are apart that differ by so much. A negative difference counts from the end: it is a circle."""
 
@@ -33,3 +35,22 @@ def looks_like_pcm16(audio: bytes) -> bool:
 def _movement(values: bytes) -> float:
     """How far neighbours are apart on average, around the circle of 256."""
     return sum(map(_APART.__getitem__, map(sub, values, values[1:]))) / len(values)
+
+
+class FormatCheck:
+    """Looks at the beginning of what a session sends, until its format is certain."""
+
+    def __init__(self, sounds_wrong: Callable[[bytes], bool]) -> None:
+        self._sounds_wrong = sounds_wrong
+        self._first_bytes = b""
+
+    def begin(self) -> None:
+        """Another session: the next audio is its first."""
+        self._first_bytes = b""
+
+    def refuses(self, audio: bytes) -> bool:
+        """Whether this piece, with all before it, shows another format than ours."""
+        if len(self._first_bytes) >= CERTAIN_BYTES:
+            return False
+        self._first_bytes += audio[:CERTAIN_BYTES]
+        return self._sounds_wrong(self._first_bytes)

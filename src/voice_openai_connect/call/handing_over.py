@@ -15,7 +15,10 @@ from voice_openai_connect import limits
 from voice_openai_connect.call.commands import (
     AttachTicket,
     CancelTimer,
+    CloseStream,
     Command,
+    DeliverTicketLater,
+    DisconnectModel,
     FindContact,
     OpenTicket,
     RequestSummary,
@@ -38,10 +41,13 @@ from voice_openai_connect.call.events import (
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.handover import HandoverRecord, plain_text
 from voice_openai_connect.call.instructions import summary_note
+from voice_openai_connect.call.next_step import DialPerson
 from voice_openai_connect.call.sentence import SENTENCE_TIMER, TransferSentence
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.tools import TransferWish
 
+NO_CRM: Final = "crm_off"
+"""Why a ticket is not opened when there is nobody who could."""
 SUMMARY_TIMER: Final = "summary"
 CRM_TIMER: Final = "crm"
 SAVE_TIMER: Final = "save"
@@ -96,6 +102,8 @@ class HandingOver:
         self._crm_awaited = True
         self._save: Literal["not asked", "asked", "settled"] = "not asked"
         self.token = ""
+        self.token_awaited = False
+        """Whether a token may still come: it is being stored, also when nobody waits for it any longer."""
 
     def begin(self, now: int, *, model_ready: bool) -> list[Command]:
         """Start everything. Without a model, Twilio will say the sentence, and the turns make the summary."""
@@ -186,17 +194,18 @@ class HandingOver:
                 self.record = replace(self.record, hubspot_ticket_id=ticket_id, hubspot_ticket_url=url)
                 return [told, *self._attach(), *self.advance(now)]
             case TicketNotOpened(reason=reason):
-                told = Tell(Fact.TICKET_MISSING, reason)
+                owed = [] if reason == NO_CRM else self.owed()
                 self._ticket = "settled"
+                return [Tell(Fact.TICKET_MISSING, reason), *owed, *self.advance(now)]
             case HandoverSaved(token=token):
                 told = Tell(Fact.HANDOVER_SAVED)
                 late = self._save == "settled"
-                self._save, self.token = "settled", token
+                self._save, self.token, self.token_awaited = "settled", token, False
                 saved: list[Command] = [told, CancelTimer(SAVE_TIMER)]
                 return saved if late else [*saved, *self._attach_if_missed()]
             case HandoverNotSaved(reason=reason):
                 told = Tell(Fact.HANDOVER_NOT_SAVED, reason)
-                self._save = "settled"
+                self._save, self.token_awaited = "settled", False
                 return [told, CancelTimer(SAVE_TIMER)]
             case _:
                 return []
@@ -209,10 +218,18 @@ class HandingOver:
             self._ticket = "asked"
             commands.append(OpenTicket(self.record))
         if self.has_summary and self._save == "not asked" and (self._ticket == "settled" or not self._crm_awaited):
-            self._save = "asked"
+            self._save, self.token_awaited = "asked", True
             self._saved_record = self.record
             commands += [CancelTimer(CRM_TIMER), SaveHandover(self.record), SetTimer(SAVE_TIMER, now + limits.SAVE_MS)]
         return commands
+
+    def owed(self) -> list[Command]:
+        """What must be done later because this call cannot wait for it: a ticket, if it is not settled."""
+        if self._ticket == "settled":
+            return []
+        self._ticket = "settled"
+        summary = self.record.summary or self._conversation.summary(_WHY[self.reason])
+        return [DeliverTicketLater(replace(self.record, summary=summary))]
 
     def _attach(self) -> list[Command]:
         """A ticket that came after the record was stored."""
@@ -245,6 +262,16 @@ class HandingOver:
                 return [Tell(Fact.HANDOVER_NOT_SAVED, "late")]
             case _:
                 return []
+
+    def dial(self, now: int) -> list[Command]:
+        """The caller's line moves on to a person, with the token if there is one."""
+        label = "with_token" if self.token else "without_token"
+        return [
+            Tell(Fact.DIALING, label, now - self.decided_at),
+            Tell(Fact.CALL_ENDED, "handed_over"),
+            CloseStream(DialPerson(token=self.token, announce=not self.sentence.spoken)),
+            DisconnectModel(),
+        ]
 
     @property
     def ready(self) -> bool:

@@ -20,14 +20,14 @@ from voice_openai_connect.call.commands import (
     AnswerTool,
     CancelResponse,
     CancelTimer,
-    CloseStream,
     Command,
     ConfigureModel,
     ConnectModel,
     DisconnectModel,
+    ModelCommand,
     PlayAudio,
     RequestResponse,
-    RunTool,
+    RevokeToken,
     SendCallerAudio,
     SetTimer,
     Tell,
@@ -35,33 +35,34 @@ from voice_openai_connect.call.commands import (
 from voice_openai_connect.call.continuity import Continuity
 from voice_openai_connect.call.conversation import Conversation
 from voice_openai_connect.call.dispatch import Dispatch
-from voice_openai_connect.call.escalation import Reason
+from voice_openai_connect.call.ending import Ending
+from voice_openai_connect.call.escalation import WISHES, Reason
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.floor import Floor
-from voice_openai_connect.call.format_check import CERTAIN_BYTES
+from voice_openai_connect.call.format_check import FormatCheck
 from voice_openai_connect.call.handing_over import TIMERS as HANDOVER_TIMERS
 from voice_openai_connect.call.handing_over import HandingOver
-from voice_openai_connect.call.instructions import INTERRUPTED, word_for_word
-from voice_openai_connect.call.next_step import DialPerson, HangUp
-from voice_openai_connect.call.outcome import Outcome
+from voice_openai_connect.call.instructions import NOBODY_IS_FREE, TRANSFERRING, word_for_word
+from voice_openai_connect.call.keys import KEYS_TIMER, Keys
 from voice_openai_connect.call.patience import QUIET_TIMER, STALLED_TIMER, Patience
 from voice_openai_connect.call.phases import CONVERSATION, LEGAL, RECORD_ANSWERS, WAITING_FOR_US, Phase
 from voice_openai_connect.call.playback import MARKS_TIMER
+from voice_openai_connect.call.retries import RETRY_TIMER, Retries
 from voice_openai_connect.call.sentence import CANCELLED_TIMER, TransferSentence
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.speech import Speech
-from voice_openai_connect.call.tools import END_CALL, TRANSFER, TransferWish, arguments_of, transfer_wish
+from voice_openai_connect.call.ticket_note import Notes
+from voice_openai_connect.call.tool_calls import TIMER as TOOL_TIMER
+from voice_openai_connect.call.tool_calls import ToolCalls
+from voice_openai_connect.call.tools import END_CALL, TRANSFER, TransferWish, transfer_wish
 from voice_openai_connect.call.waiting_audio import WaitingAudio
 
 _READY: Final = "model_ready"
 _CALL_LIMIT: Final = "call_limit"
-_KEYS: Final = "keys"
-_RETRY: Final = "retry"
 _GOODBYE: Final = "goodbye"
 _LATE: Final = "late"
 _MOVE: Final = "move"
-_TOOL: Final = "tool:"
-_NOT_ON_THE_WAY: Final = (_READY, _CALL_LIMIT, _KEYS, _RETRY, _GOODBYE, _MOVE, STALLED_TIMER)
+_NOT_ON_THE_WAY: Final = (_READY, _CALL_LIMIT, KEYS_TIMER, RETRY_TIMER, _GOODBYE, _MOVE, STALLED_TIMER)
 """Timers that mean nothing once a person is on the way."""
 
 _HARMLESS: Final = frozenset({"response_cancel_not_active"})
@@ -90,16 +91,15 @@ class Call:
         self._connects = 0
         self._recoveries = 0
         self._lost_at = 0
-        self._first_bytes = b""
-        """The beginning of what a new session sends, until its format is certain."""
+        self._format = FormatCheck(settings.sounds_wrong)
         self._patience = Patience(self._speech, settings.holding_sound)
-        self._last_request: RequestResponse | None = None
-        self._failures = 0
+        self._retries = Retries()
         self._idle_prompts = 0
         self._speech_stopped_at: int | None = None
-        self._keys = ""
-        self._tools_called: set[str] = set()
-        self._tools_running: set[str] = set()
+        self._keys = Keys()
+        self._tools = ToolCalls(settings.tools)
+        self.notes = Notes(identity.conversation_id, identity.caller_phone, self._continuity.nobody_came)
+        self.ending = Ending(self.notes, self._tools)
         self._handing_over: HandingOver | None = None
         self._sentence = TransferSentence(settings.transfer_sentence, self._floor, self._speech)
 
@@ -149,30 +149,29 @@ class Call:
         return self._speech.look(now) + self._last_words_heard(now) + self._between_turns()
 
     @_dispatch.on(ev.StreamStopped, ev.StreamLost)
-    def _line_ended(self, event: ev.Event, _: int) -> list[Command]:
-        left = isinstance(event, ev.StreamStopped)
-        self.phase = Phase.ENDED
-        kept = self._continuity.close(Outcome.CALLER_LEFT) if left else []  # a broken line may be taken up again
-        return [Tell(Fact.CALL_ENDED, "caller_left" if left else "line_lost"), *kept, DisconnectModel()]
+    def _line_ended(self, event: ev.Event, now: int) -> list[Command]:
+        was, self.phase = self.phase, Phase.ENDED
+        if isinstance(event, ev.StreamLost):
+            return self.ending.line_lost()
+        if was is not Phase.HANDING_OVER or self._handing_over is None:
+            return self.ending.caller_left()
+        if self._handing_over.token_awaited:
+            self.phase = Phase.CLEARING_UP
+        late = SetTimer(_LATE, now + limits.CRM_LATE_MS)
+        return [*self.ending.caller_left_during(self._handing_over), late]
 
     @_dispatch.on(ev.KeyPressed)
     def _key_pressed(self, event: ev.KeyPressed, now: int) -> list[Command]:
-        if self.settings.person_key and event.digit == self.settings.person_key and not self._keys:
+        if self.settings.person_key and event.digit == self.settings.person_key and self._keys.none_yet:
             return self._escalate(Reason.KEY, now)
-        if self.phase is not Phase.TALKING:
-            return []
-        self._keys = (self._keys + event.digit)[: limits.KEYS_MAX]
-        return [SetTimer(_KEYS, now + limits.KEYS_PAUSE_MS)]
+        return self._keys.press(event.digit, now) if self.phase is Phase.TALKING else []
 
-    @_dispatch.when(_KEYS)
+    @_dispatch.when(KEYS_TIMER)
     def _keys_over(self, now: int) -> list[Command]:
-        keys, self._keys = self._keys, ""
-        if not keys or self.phase is not Phase.TALKING:
+        told = self._keys.take()
+        if not told or self.phase is not Phase.TALKING:
             return []
-        return [
-            AddText("caller", f"(The caller pressed these keys: {keys})"),
-            *self._ask(RequestResponse("reply"), now),
-        ]
+        return [*told, *self._ask(RequestResponse("reply"), now)]
 
     # --- the model comes and goes
 
@@ -190,7 +189,7 @@ class Call:
         if event.input_format != wanted or event.output_format != wanted:
             return self._format_refused(now)
         self._model_ready = True
-        self._first_bytes = b""
+        self._format.begin()
         payloads, dropped_ms = self._waiting_audio.take()
         commands: list[Command] = [CancelTimer(_READY), Tell(Fact.MODEL_READY)]
         if dropped_ms:
@@ -212,20 +211,19 @@ class Call:
         told = Tell(Fact.RESUMED, str(self._continuity.resumes))
         if self.phase is Phase.RECOVERING:
             told = Tell(Fact.MODEL_RECOVERED, value_ms=now - self._lost_at)
-        commands: list[Command] = [told]
-        commands += [AddText(turn.who, turn.text) for turn in self.conversation.history()]
-        return [*commands, AddText("system", INTERRUPTED), *self._ask(RequestResponse("reply"), now)]
+        thread = self._continuity.thread(interrupted=self.phase is Phase.RECOVERING)
+        return [told, *thread, *self._ask(RequestResponse("reply"), now)]
 
     def _recover(self, now: int) -> list[Command]:
         """Try the model once more. What it was saying is cut off: its session, and the rest of its words, are gone."""
         self.phase = Phase.RECOVERING
         self._recoveries += 1
         self._lost_at = now
-        self._tools_running.clear()
+        self._tools.forget()
         return [
             *self._speech.hush(now),
             SetTimer(_READY, now + limits.MODEL_READY_MS),
-            CancelTimer(_RETRY),
+            CancelTimer(RETRY_TIMER),
             CancelTimer(STALLED_TIMER),
             self._patience.listen(now),
             *self._connect(),
@@ -312,7 +310,7 @@ class Call:
     # --- the model speaks
 
     def _ask(self, request: RequestResponse, now: int) -> list[Command]:
-        self._last_request = request
+        self._retries.asked(request)
         return [*self._floor.request(request), *self._patience.owe_answer(now)]
 
     @_dispatch.on(ev.ModelResponseStarted)
@@ -329,10 +327,8 @@ class Call:
     def _model_audio(self, event: ev.ModelAudio, now: int) -> list[Command]:
         if not self._model_ready:
             return []
-        if len(self._first_bytes) < CERTAIN_BYTES:
-            self._first_bytes += event.audio[:CERTAIN_BYTES]
-            if self.settings.sounds_wrong(self._first_bytes):
-                return self._format_refused(now)
+        if self._format.refuses(event.audio):
+            return self._format_refused(now)
         commands = self._speech.audio(event, now)
         if not any(type(c) is PlayAudio for c in commands):
             return commands
@@ -367,9 +363,8 @@ class Call:
         if event.status == "failed" or (event.status == "incomplete" and silent):
             return commands + self._response_failed(event, now)
         if event.status == "completed":
-            self._failures = 0
-            self._last_request = None  # nothing is left to be tried again
-            if not self._tools_running and self._floor.free:
+            self._retries.succeeded()
+            if not self._tools.running and self._floor.free:
                 self._patience.answer_given()
         return commands + self._last_words_heard(now)
 
@@ -378,71 +373,49 @@ class Call:
         told = Tell(Fact.RESPONSE_FAILED, event.code)
         if self.phase is not Phase.TALKING:
             return [told, *self._last_words_heard(now)]
-        self._failures += 1
-        wait = event.retry_after_ms or limits.RESPONSE_RETRY_WAIT_MS
-        if self._failures > limits.RESPONSE_RETRIES or wait > limits.RESPONSE_RETRY_WAIT_MAX_MS:
+        wait = self._retries.failed(event)
+        if wait is None:
             return [told, *self._escalate(Reason.REPEATED_FAILURE, now)]
-        greeting = event.purpose == "greeting" and self._last_request
-        self._last_request = self._last_request if greeting else RequestResponse("reply")
-        return [told, SetTimer(_RETRY, now + max(wait, limits.RESPONSE_RETRY_WAIT_MS))]
+        return [told, SetTimer(RETRY_TIMER, now + wait)]
 
-    @_dispatch.when(_RETRY)
+    @_dispatch.when(RETRY_TIMER)
     def _retry(self, now: int) -> list[Command]:
-        if self.phase is not Phase.TALKING or not self._floor.free or self._last_request is None:
+        if self.phase is not Phase.TALKING or not self._floor.free or self._retries.request is None:
             return []
-        return self._ask(self._last_request, now)
+        return self._ask(self._retries.request, now)
 
     # --- tools
 
     @_dispatch.on(ev.ModelToolCalled)
     def _tool_called(self, event: ev.ModelToolCalled, now: int) -> list[Command]:
-        if event.call_id in self._tools_called or len(self._tools_called) >= limits.TOOL_CALLS:
+        if self._tools.is_repeat(event.call_id):
             return [Tell(Fact.TOOL_REFUSED, "repeated")]
         if event.name == TRANSFER and self.phase is Phase.HANDING_OVER:
             return []  # the same wish, by another way
         if self._speech.is_muted(event.response_id) or self.phase is Phase.HANDING_OVER:
             return [Tell(Fact.TOOL_REFUSED, "interrupted")]
-        self._tools_called.add(event.call_id)
+        self._tools.accept(event.call_id)
         if event.name == TRANSFER:
-            return [
-                AnswerTool(event.call_id, "The caller is being connected to a person."),
-                *self._escalate(Reason.TOOL, now, transfer_wish(event.arguments)),
-            ]
+            answer = NOBODY_IS_FREE if self._continuity.nobody_came else TRANSFERRING
+            wish = transfer_wish(event.arguments)
+            return [AnswerTool(event.call_id, answer), *self._escalate(Reason.TOOL, now, wish)]
         if event.name == END_CALL:
             ask = not self._speech.has_voiced(event.response_id)
             return [AnswerTool(event.call_id, "The call ends after your goodbye."), *self._say_goodbye(now, ask=ask)]
-        if event.name not in self.settings.tools:
-            return [Tell(Fact.TOOL_REFUSED, "unknown"), *self._answer(event.call_id, "There is no such tool.", now)]
-        if arguments_of(event.arguments) is None:
-            problem = "The arguments were not a JSON object of reasonable size."
-            return [Tell(Fact.TOOL_REFUSED, "arguments"), *self._answer(event.call_id, problem, now)]
-        self._tools_running.add(event.call_id)
-        return [
-            Tell(Fact.TOOL_CALLED, event.name),
-            RunTool(event.call_id, event.name, event.arguments),
-            SetTimer(_TOOL + event.call_id, now + limits.TOOL_MS),
-            *self._patience.owe_answer(now),
-        ]
+        started = self._tools.start(event, now)
+        if self._tools.is_running(event.call_id):
+            return [*started, *self._patience.owe_answer(now)]
+        return [*started, *self._ask(RequestResponse("reply"), now)]
 
-    @_dispatch.on(ev.ToolFinished)
-    def _tool_finished(self, event: ev.ToolFinished, now: int) -> list[Command]:
-        return self._tool_over(event.call_id, event.output, now)
+    @_dispatch.on(ev.ToolFinished, ev.ToolFailed)
+    def _tool_answered(self, event: ev.ToolFinished | ev.ToolFailed, now: int) -> list[Command]:
+        return self._tool_over(self._tools.answered(event), now)
 
-    @_dispatch.on(ev.ToolFailed)
-    def _tool_failed(self, event: ev.ToolFailed, now: int) -> list[Command]:
-        return self._tool_over(event.call_id, f"The tool failed: {event.reason}", now)
-
-    def _tool_over(self, call_id: str, output: str, now: int) -> list[Command]:
-        """A tool's result, the first time; what comes after its deadline has been answered for already."""
-        if call_id not in self._tools_running:
-            return []
-        self._tools_running.discard(call_id)
+    def _tool_over(self, answered: list[Command], now: int) -> list[Command]:
+        """What the model is answered, if it is still there to be answered."""
         if self.phase not in CONVERSATION:
-            return [CancelTimer(_TOOL + call_id)]
-        return [CancelTimer(_TOOL + call_id), *self._answer(call_id, output, now)]
-
-    def _answer(self, call_id: str, output: str, now: int) -> list[Command]:
-        return [AnswerTool(call_id, output), *self._ask(RequestResponse("reply"), now)]
+            return [command for command in answered if not isinstance(command, ModelCommand)]
+        return [*answered, *self._ask(RequestResponse("reply"), now)] if answered else []
 
     # --- goodbye
 
@@ -455,13 +428,13 @@ class Call:
 
     def _hang_up(self, *, farewell: bool = False) -> list[Command]:
         self.phase = Phase.ENDED
-        return [Tell(Fact.CALL_ENDED, "goodbye"), CloseStream(HangUp(farewell=farewell)), DisconnectModel()]
+        return self.ending.goodbye(farewell=farewell)
 
     def _last_words_heard(self, now: int) -> list[Command]:
         """Whether the words we waited for have been heard to their end; then the line moves on."""
         if not self._speech.all_heard:
             return []
-        if self.phase is Phase.SAYING_GOODBYE and self._floor.free and not self._tools_running:
+        if self.phase is Phase.SAYING_GOODBYE and self._floor.free and not self._tools.running:
             return self._hang_up()
         if self.phase is Phase.HANDING_OVER:
             return self._sentence.look() + self._move_on(now)
@@ -477,6 +450,8 @@ class Call:
         """A person is needed. The first reason counts; after it there is no way back to talking."""
         if self._handing_over is not None:
             return []
+        if self._continuity.nobody_came:
+            return self._escalate_no_more(reason, now)
         self.phase = Phase.HANDING_OVER
         self._handing_over = HandingOver(
             reason, wish or TransferWish(), self.identity, self.settings, self.conversation, self._sentence
@@ -492,6 +467,8 @@ class Call:
     def _handover_answered(self, event: ev.Event, now: int) -> list[Command]:
         if self._handing_over is None:
             return []
+        if self.phase is Phase.CLEARING_UP:
+            return self._clear_up(event)
         commands = self._handing_over.on(event, now) + self._move_on(now)
         self._end_if_complete()
         return commands
@@ -502,30 +479,47 @@ class Call:
         if handing_over is None or self.phase is not Phase.HANDING_OVER or not handing_over.ready:
             return []
         self.phase = Phase.DIALING
-        step = DialPerson(token=handing_over.token, announce=not self._sentence.spoken)
-        label = "with_token" if step.token else "without_token"
         self._end_if_complete()
-        return [
-            Tell(Fact.DIALING, label, now - handing_over.decided_at),
-            Tell(Fact.CALL_ENDED, "handed_over"),
-            CloseStream(step),
-            DisconnectModel(),
-            SetTimer(_LATE, now + limits.CRM_LATE_MS),
-        ]
+        return [*handing_over.dial(now), SetTimer(_LATE, now + limits.CRM_LATE_MS)]
 
     def _end_if_complete(self) -> None:
         """Once the caller is being dialled, only a late ticket keeps the call alive."""
         if self.phase is Phase.DIALING and self._handing_over is not None and self._handing_over.complete:
             self.phase = Phase.ENDED
 
+    def _clear_up(self, event: ev.Event) -> list[Command]:
+        """The caller has left: a token that comes now is taken back, and a ticket stays as it is."""
+        if not isinstance(event, ev.HandoverSaved | ev.HandoverNotSaved):
+            return []
+        self.phase = Phase.ENDED
+        return [RevokeToken(event.token)] if isinstance(event, ev.HandoverSaved) else []
+
+    # --- back from a transfer that reached nobody
+
+    def _escalate_no_more(self, reason: Reason, now: int) -> list[Command]:
+        """There is one escalation in a call, and this call has had it: the caller can only be called back."""
+        if reason not in WISHES:
+            self.phase = Phase.ENDED
+            return self.ending.call_back_promised()
+        if not self._model_ready:
+            return []  # it is told when it is
+        told: list[Command] = [Tell(Fact.NOBODY_FREE, reason.value)]
+        if reason is not Reason.TOOL:
+            told.append(AddText("system", NOBODY_IS_FREE))
+        if reason is Reason.CALLER_ASKED and self.phase is Phase.TALKING:
+            return told  # the model answers the caller's words by itself
+        self.phase = Phase.TALKING
+        return [*told, CancelTimer(_GOODBYE), *self._ask(RequestResponse("reply"), now)]
+
     # --- going on elsewhere
 
     @_dispatch.on(ev.MoveOrdered)
     def _move_ordered(self, event: ev.MoveOrdered, now: int) -> list[Command]:
-        if not self.settings.checkpoints or self.phase is Phase.STARTING:
+        begins = self.phase is Phase.STARTING
+        if not self.settings.checkpoints or (begins and not self._continuity.resumed):
             return self._escalate(Reason.OPERATOR, now)
         self._moving = True
-        if event.at_once:
+        if event.at_once or begins:
             return self._move_late(now)
         return [SetTimer(_MOVE, now + limits.MOVE_MS), *self._between_turns()]
 
@@ -542,7 +536,7 @@ class Call:
 
     @_dispatch.when(_MOVE)
     def _move_late(self, now: int) -> list[Command]:
-        if self.phase not in {Phase.TALKING, Phase.RECOVERING}:
+        if self.phase not in {Phase.STARTING, Phase.TALKING, Phase.RECOVERING}:
             return []
         return [*self._speech.hush(now), *self._move()]
 
@@ -550,8 +544,8 @@ class Call:
 
     @_dispatch.on(ev.TimerFired)
     def _timer_fired(self, event: ev.TimerFired, now: int) -> list[Command]:
-        if event.name.startswith(_TOOL):
-            return self._tool_over(event.name.removeprefix(_TOOL), "The tool took too long.", now)
+        if event.name.startswith(TOOL_TIMER):
+            return self._tool_over(self._tools.late(event.name), now)
         if event.name in HANDOVER_TIMERS:
             late = self.phase is Phase.HANDING_OVER and self._handing_over
             return late.late(event.name, now) + self._move_on(now) if late else []
@@ -568,7 +562,7 @@ class Call:
     @_dispatch.when(STALLED_TIMER)
     def _stalled(self, now: int) -> list[Command]:
         """The model owes an answer and gives no sign. Tools may take longer; their own deadline ends them."""
-        if not self._patience.answer_owed or self.phase is not Phase.TALKING or self._tools_running:
+        if not self._patience.answer_owed or self.phase is not Phase.TALKING or self._tools.running:
             return []
         if (due := self._patience.sign_due) > now:
             return [SetTimer(STALLED_TIMER, due)]

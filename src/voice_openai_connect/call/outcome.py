@@ -25,6 +25,7 @@ class Outcome(StrEnum):
     CONTAINED = "contained"
     """The assistant and the caller said goodbye; nobody else was needed."""
     CALLER_LEFT = "caller_left"
+    """The caller hung up, or said goodbye after a transfer that reached nobody, and left no message."""
     CONNECTED_WITH_CONTEXT = "connected_with_context"
     """The contact centre redeemed the token: the agent knows what the call is about."""
     CONNECTED_WITHOUT_CONTEXT = "connected_without_context"

@@ -21,6 +21,8 @@ class Phase(StrEnum):
     """A person is needed; the sentence is spoken and the record made."""
     DIALING = "dialing"
     """The stream is closed and Twilio dials; only a late ticket is still waited for."""
+    CLEARING_UP = "clearing_up"
+    """The caller left during the handover; a token that is still being stored must not outlive the call."""
     ENDED = "ended"
     """Nothing more will come of it."""
 
@@ -61,6 +63,7 @@ LEGAL: Final[dict[Phase, frozenset[type[ev.Event]]]] = {
     Phase.SAYING_GOODBYE: frozenset({*_IN_CONVERSATION, *_ORDERS}),
     Phase.HANDING_OVER: frozenset({*_IN_CONVERSATION, *_RECORD, *_SAVED}),
     Phase.DIALING: frozenset({*_RECORD, ev.HandoverSaved, ev.TimerFired}),
+    Phase.CLEARING_UP: frozenset({*_RECORD, *_SAVED, ev.TimerFired}),
     Phase.ENDED: frozenset(),
 }
 

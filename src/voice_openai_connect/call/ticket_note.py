@@ -1,9 +1,26 @@
-"""Something that people must read on a conversation's ticket."""
+"""Something that people must read on a conversation's ticket, and how it is worded."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+from voice_openai_connect import limits
+from voice_openai_connect.call.handover import plain_text
+from voice_openai_connect.call.outcome import DialOutcome
 
 NoteKind = Literal["call_back", "nobody_reached", "context_not_delivered", "caller_left"]
+
+HOW_IT_ENDED: Final[Mapping[str, str]] = {
+    DialOutcome.CONNECTED: "the caller was connected",
+    DialOutcome.BUSY: "the line was busy",
+    DialOutcome.NO_ANSWER: "nobody answered",
+    DialOutcome.FAILED: "the number could not be reached",
+    DialOutcome.CANCELED: "the dial was cancelled",
+    DialOutcome.UNBRIDGED: "it was answered, but the caller was not connected",
+    DialOutcome.TOO_SHORT: "it was answered and cut off at once",
+    DialOutcome.CALLER_LEFT: "the caller hung up before anybody answered",
+}
+"""A dial's outcome in words that follow "the transfer failed: "."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +35,49 @@ class TicketNote:
     """Plain (see `call.handover.plain_text`) and at most `limits.NOTE_CHARS` long."""
     urgent: bool
     """Raises the ticket's priority to high."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Words the notes of one conversation."""
+
+    conversation_id: str
+    caller_phone: str
+    nobody_came: str = ""
+    """A `DialOutcome` if the caller is back from a transfer that reached nobody; else empty."""
+
+    def message(self, message: str) -> TicketNote:
+        """The caller left a message."""
+        why = f" The transfer had reached nobody: {HOW_IT_ENDED[self.nobody_came]}." if self.nobody_came else ""
+        return self._urgent("call_back", f"Please call back{self._at}.{why} The caller's message: {message}")
+
+    def promised(self) -> TicketNote:
+        """The caller was told that a person will call back."""
+        return self._urgent(
+            "call_back", f"Please call back{self._at}: the caller was promised it, and left no message."
+        )
+
+    def nobody_reached(self, dials: Mapping[int, DialOutcome]) -> TicketNote:
+        """Every dial to the contact centre failed."""
+        how = "; ".join(f"dial {attempt}: {HOW_IT_ENDED[dials[attempt]]}" for attempt in sorted(dials))
+        return self._urgent("nobody_reached", f"The caller was to be transferred and reached nobody. {how}.")
+
+    def context_not_delivered(self) -> TicketNote:
+        """The contact centre answered and never asked for the record."""
+        text = "The caller was connected to the contact centre, which never fetched this call's notes: the agent may "
+        return self._note("context_not_delivered", text + "have known nothing of what was said before.", urgent=False)
+
+    def caller_left(self) -> TicketNote:
+        """The caller hung up on the way to a person."""
+        text = "The caller asked for a person and left before anybody answered: caller left during the transfer."
+        return self._note("caller_left", text, urgent=False)
+
+    @property
+    def _at(self) -> str:
+        return f" {self.caller_phone}" if self.caller_phone else " (the caller withheld their number)"
+
+    def _urgent(self, kind: NoteKind, text: str) -> TicketNote:
+        return self._note(kind, text, urgent=True)
+
+    def _note(self, kind: NoteKind, text: str, *, urgent: bool) -> TicketNote:
+        return TicketNote(self.conversation_id, self.caller_phone, kind, plain_text(text, limits.NOTE_CHARS), urgent)

@@ -1,4 +1,4 @@
-"""The two tools every profile has, and what the model may put into them. Arguments are untrusted text."""
+"""The three tools every profile has, and what the model may put into them. Arguments are untrusted text."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,8 @@ from voice_openai_connect.call.handover import PRIORITIES, Priority, plain_text
 
 TRANSFER: Final = "transfer_to_human"
 END_CALL: Final = "end_call"
+TAKE_MESSAGE: Final = "take_message"
+BUILT_IN: Final = frozenset({TRANSFER, END_CALL, TAKE_MESSAGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,12 @@ def arguments_of(text: str) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return cast("Mapping[str, Any]", value) if isinstance(value, dict) else None
+
+
+def message_of(arguments: Mapping[str, Any]) -> str:
+    """What the message tool is to pass on, plain and bounded; empty if there is nothing."""
+    message = arguments.get("message")
+    return plain_text(message, limits.MESSAGE_CHARS) if isinstance(message, str) else ""
 
 
 def transfer_wish(text: str) -> TransferWish:

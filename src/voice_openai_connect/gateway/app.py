@@ -14,11 +14,13 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.call_item import CallItem
-from voice_openai_connect.call.checkpoint import LOST, Checkpoint
+from voice_openai_connect.call.checkpoint import Checkpoint, taken_up
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.next_step import FAIL_OPEN, NextStep, ResumeStream
+from voice_openai_connect.call.outcome import DialOutcome
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
-from voice_openai_connect.call.transfer import after_dial, after_stream
+from voice_openai_connect.call.transfer import after_dial, after_stream, dial_outcome, is_suspicious, to_a_person
+from voice_openai_connect.gateway.aftercare import Aftercare, EndedDial
 from voice_openai_connect.gateway.media_socket import StarletteMediaSocket
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.gateway.session_manager import SessionManager
@@ -37,6 +39,9 @@ from voice_openai_connect.wire.twilio_webhooks import (
 )
 from voice_openai_connect.wire.twiml import Wording, connect_stream, render
 
+_NOBODY_CAME: Final = "nobody_came"
+"""Parameter of a stream whose caller comes back from a transfer: how it ended. The store should know; if not, we do."""
+_DIALS_END: Final = frozenset(outcome.value for outcome in DialOutcome)
 _NAMESPACE: Final = uuid.UUID("8d6f0f4e-3a0b-5a55-9e0c-6a3f4e9f1c55")
 """Ids of a call are made from its CallSid, so that every instance and every repeat arrives at the same ones."""
 
@@ -82,8 +87,8 @@ class FrontObserver(Protocol):
         """A webhook or socket was turned away."""
         ...
 
-    def dial_ended(self, result: DialResult, step: NextStep) -> None:
-        """A dial to the contact centre is over."""
+    def dial_ended(self, result: DialResult, outcome: DialOutcome, step: NextStep) -> None:
+        """Twilio told how a dial to the contact centre ended, and was answered; perhaps not for the first time."""
         ...
 
     def failed(self, what: str, error: BaseException) -> None:
@@ -130,13 +135,17 @@ class Gateway:
         sessions: SessionManager,
         observer: FrontObserver,
         *,
+        aftercare: Aftercare,
         make_call: Callable[[CallIdentity, CallSettings, Checkpoint | None], Call] = Call,
+        model_is_up: Callable[[], bool] = lambda: True,
     ) -> None:
         self.front = front
         self.sessions = sessions
         self._desk = desk
         self._observer = observer
+        self._aftercare = aftercare
         self._make_call = make_call
+        self._model_is_up = model_is_up
 
     # --- the signature gate
 
@@ -174,39 +183,59 @@ class Gateway:
             return self._render(FAIL_OPEN, request.called)
         return self._connect(request)
 
-    def _connect(self, request: VoiceRequest, *, resumes: bool = False) -> str:
+    def _connect(self, request: VoiceRequest, resume: ResumeStream | None = None) -> str:
         """A stream under a new ticket; what Twilio passes on with it comes back in `start`."""
         ticket = issue_ticket(
             self.front.secrets[0],
             call_sid=request.call_sid,
             expires_at_s=int(time.time()) + limits.STREAM_TICKET_S,
             nonce=secrets.token_bytes(16),
-            resumes=resumes,
+            resumes=resume is not None,
         )
+        parameters = {"caller": request.caller, "called": request.called}
+        if resume is not None and resume.nobody_came:
+            parameters[_NOBODY_CAME] = resume.nobody_came
         return connect_stream(
             stream_url=f"{self.front.stream_base_url}/twilio/stream/{ticket}",
             action_url=f"{self.front.public_base_url}/twilio/next{_ASKED_AGAIN}",
-            parameters={"caller": request.caller, "called": request.called},
+            parameters=parameters,
             status_url=f"{self.front.public_base_url}/twilio/stream-status",
         )
 
     async def what_is_next(self, request: VoiceRequest) -> str:
         """A stream has ended, on purpose or not."""
-        self.sessions.asked(request.call_sid)
-        left = request.status == "completed"
-        item = CallItem() if left else await self.sessions.recall(request.call_sid)
-        step = after_stream(item, caller_left=left)
-        if isinstance(step, ResumeStream):
-            if self.sessions.admits:
-                return self._connect(request, resumes=True)
-            step = FAIL_OPEN
-        return self._render(step, request.called)
+        self.sessions.questions.asked(request.call_sid)
+        self._aftercare.asked(request.call_sid)
+        if request.status == "completed":
+            self._aftercare.caller_left(identity_of(request.call_sid, request.caller, request.called))
+            return self._answer(after_stream(CallItem(), caller_left=True), request)
+        item = await self.sessions.memory.recall(request.call_sid)
+        step = after_stream(item, caller_left=False)
+        full = isinstance(step, ResumeStream) and not self.sessions.admits
+        return self._answer(to_a_person(item) if full else step, request)
 
-    def dial_ended(self, result: DialResult, called: str, attempt: int) -> str:
+    async def dial_ended(self, result: DialResult, request: VoiceRequest, attempt: int) -> str:
         """A dial to the contact centre has ended."""
-        step = after_dial(result.status, attempt=attempt, duration_s=result.duration_s, bridged=result.bridged)
-        self._observer.dial_ended(result, step)
-        return self._render(step, called)
+        attempt, memory = min(max(attempt, 1), limits.DIAL_ATTEMPTS), self.sessions.memory
+        item = await memory.recall(request.call_sid)
+        outcome = dial_outcome(
+            result.status,
+            duration_s=result.duration_s,
+            bridged=result.bridged,
+            caller_left=request.status == "completed",
+        )
+        step = after_dial(outcome, item, attempt=attempt, may_resume=self.sessions.admits and self._model_is_up())
+        memory.note_dial(request.call_sid, attempt, outcome)
+        if isinstance(step, ResumeStream) and item.checkpoint and not item.checkpoint.nobody_came:
+            await memory.bring_back(request.call_sid, item.checkpoint.brought_back(step.nobody_came))
+        identity = identity_of(request.call_sid, request.caller, request.called)
+        suspicious = is_suspicious(outcome, result.duration_s)
+        self._aftercare.dial_ended(EndedDial(identity, attempt, outcome, suspicious, item, step))
+        self._observer.dial_ended(result, outcome, step)
+        return self._answer(step, request)
+
+    def _answer(self, step: NextStep, request: VoiceRequest) -> str:
+        return self._connect(request, step) if isinstance(step, ResumeStream) else self._render(step, request.called)
 
     def stream_failed(self) -> None:
         """Twilio could not open or keep a stream; its Debugger has the details under the call."""
@@ -275,7 +304,11 @@ class Gateway:
         identity = identity_of(start.call_sid, caller, called)
         resumed = None
         if resumes:
-            resumed = (await self.sessions.recall(start.call_sid)).checkpoint or LOST
+            nobody_came = start.parameters.get(_NOBODY_CAME, "")
+            known = (await self.sessions.memory.recall(start.call_sid)).checkpoint
+            resumed = taken_up(known, nobody_came if nobody_came in _DIALS_END else "")
+            if resumed.nobody_came:
+                self.sessions.memory.note_dial(start.call_sid, limits.DIAL_ATTEMPTS, DialOutcome(resumed.nobody_came))
         call = self._make_call(identity, self._desk.call_settings(called), resumed)
         return StreamHandler(call, self._desk.outside(identity), self._desk.observer(identity))
 
@@ -342,7 +375,7 @@ def _add_webhooks(app: FastAPI, gateway: Gateway) -> None:
         form = await gateway.signed_form(request)
         if form is None:
             return _FORBIDDEN
-        return _twiml(gateway.dial_ended(dial_result(form), voice_request(form).called, attempt))
+        return _twiml(await gateway.dial_ended(dial_result(form), voice_request(form), attempt))
 
     @app.post("/twilio/stream-status")
     async def stream_status(request: Request) -> Response:

@@ -2,18 +2,16 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
-from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.next_step import NextStep
+from voice_openai_connect.gateway.call_memory import CallMemory
 from voice_openai_connect.gateway.ports import HandoverStore
+from voice_openai_connect.gateway.questions import Questions
 from voice_openai_connect.gateway.stream_handler import StreamHandler
-
-_T = TypeVar("_T")
 
 
 @dataclass(slots=True, eq=False)
@@ -30,19 +28,20 @@ class SessionManager:
     """The live calls of this process, and the little that must be known about them after their stream has closed."""
 
     def __init__(
-        self, store: HandoverStore, *, max_calls: int, on_failure: Callable[[str, BaseException], None]
+        self,
+        store: HandoverStore,
+        *,
+        max_calls: int,
+        on_failure: Callable[[str, BaseException], None],
+        on_lost: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._store = store
+        self.memory = CallMemory(store, on_failure)
+        self.questions = Questions(store, on_lost, on_failure)
         self._max_calls = max_calls
-        self._on_failure = on_failure
         self._claimed: dict[str, Claim] = {}
         self._used_tickets: OrderedDict[bytes, float] = OrderedDict()
-        self._steps: OrderedDict[str, NextStep] = OrderedDict()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._unasked: set[str] = set()
-        self._all_asked = asyncio.Event()
-        self._all_asked.set()
         self.draining = False
 
     # --- admission
@@ -81,6 +80,7 @@ class SessionManager:
             earlier.lost = True
             if earlier.handler is not None:
                 earlier.handler.give_way()
+        self.questions.asked(call_sid)  # here or elsewhere: Twilio would not have opened this stream otherwise
         self._claimed[call_sid] = claim = Claim(call_sid)
         self._idle.clear()
         return claim
@@ -95,45 +95,17 @@ class SessionManager:
         if self._claimed.get(claim.call_sid) is not claim:
             return
         del self._claimed[claim.call_sid]
-        if self.draining:
-            self._expect_question(claim.call_sid)
+        if claim.handler is None or not claim.handler.caller_left:
+            self.questions.expect(claim.call_sid)
         if not self._claimed:
             self._idle.set()
 
     # --- what is next
 
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
-        """Keep what Twilio is to be told next: here at once, and in the store so that any instance can answer."""
-        self._steps[call_sid] = step
-        self._expect_question(call_sid)
-        while len(self._steps) > limits.STEPS_KEPT:
-            self.asked(self._steps.popitem(last=False)[0])
-        await self._with_store(self._store.remember_step(call_sid, step), "remember step")
-
-    async def recall(self, call_sid: str) -> CallItem:
-        """What is known about this call; an empty item if nobody knows anything."""
-        if step := self._steps.get(call_sid):
-            return CallItem(step=step)
-        return await self._with_store(self._store.recall_call(call_sid), "recall call") or CallItem()
-
-    def _expect_question(self, call_sid: str) -> None:
-        """Twilio will ask what is next, unless another instance is asked, or the caller has left."""
-        self._unasked.add(call_sid)
-        self._all_asked.clear()
-
-    def asked(self, call_sid: str) -> None:
-        """Twilio has asked what is next for this call."""
-        self._unasked.discard(call_sid)
-        if not self._unasked:
-            self._all_asked.set()
-
-    async def _with_store(self, asked: Awaitable[_T], what: str) -> _T | None:
-        try:
-            async with asyncio.timeout(limits.STEP_STORE_MS / 1_000):
-                return await asked
-        except Exception as error:  # noqa: BLE001 - the caller's line must not wait for a table
-            self._on_failure(what, error)
-            return None
+        """Keep what Twilio is to be told next, for whichever instance it asks."""
+        self.questions.expect(call_sid)
+        await self.memory.remember_step(call_sid, step)
 
     # --- commands from outside
 
@@ -157,7 +129,7 @@ class SessionManager:
         if not await _within(limits.SHUTDOWN_S, self._idle):
             self._order_all(ev.HandoverOrdered())
             await _within(limits.SHUTDOWN_S, self._idle)
-        await _within(limits.NEXT_ASKED_S, self._all_asked)
+        await _within(limits.NEXT_ASKED_S, self.questions.none_awaited)
 
     def hasten(self) -> None:
         """While draining: let no call wait for the end of a turn any more. Calls that cannot move go to a person."""

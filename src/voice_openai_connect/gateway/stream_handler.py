@@ -11,11 +11,12 @@ from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.machine import Call
-from voice_openai_connect.call.next_step import FAIL_OPEN, NextStep
+from voice_openai_connect.call.next_step import NextStep
 from voice_openai_connect.call.phases import Phase
+from voice_openai_connect.call.tools import TAKE_MESSAGE, message_of
 from voice_openai_connect.gateway.checkpoint_keeper import CheckpointKeeper
 from voice_openai_connect.gateway.media_socket import MediaSocket
-from voice_openai_connect.gateway.ports import CallObserver, Crm, HandoverStore, ModelLeg, Tool, ToolContext
+from voice_openai_connect.gateway.ports import CallObserver, Crm, HandoverStore, ModelLeg, Outbox, Tool, ToolContext
 from voice_openai_connect.wire.errors import WireError
 from voice_openai_connect.wire.twilio_media import MediaReader, MediaWriter
 
@@ -30,6 +31,14 @@ class Outside:
     remember_step: Callable[[str, NextStep], Awaitable[None]]
     """Makes a call's next step known to the webhooks, before its stream is closed."""
     tools: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
+    outbox: Outbox | None = None
+    """Where notes for people are kept; None when no CRM is configured."""
+
+
+class NoOutboxError(Exception):
+    """Nobody would ever read a message: no CRM is configured."""
+
+    reason = "crm_off"
 
 
 class StreamHandler:
@@ -52,6 +61,8 @@ class StreamHandler:
         self._listening: asyncio.Task[None] | None = None
         self._closing = False
         self._broken = False
+        self.caller_left = False
+        """Whether Twilio said that the stream ended because the call did."""
         self._over = asyncio.Event()
 
     # --- events in
@@ -83,7 +94,7 @@ class StreamHandler:
 
     def _fail_open(self, error: Exception) -> None:
         """Let a person take over, and the call say that it has ended; if it cannot even do that, it is over anyway."""
-        self._start(self._close_stream(FAIL_OPEN), "emergency transfer")
+        self._start(self._close_stream(self.call.ending.way_out), "emergency transfer")
         if self._broken:
             self._over.set()
         self._broken = True
@@ -159,6 +170,7 @@ class StreamHandler:
             if isinstance(event, ev.Event):
                 self.post(event)
             if isinstance(event, ev.StreamStopped):
+                self.caller_left = self._closing = True
                 return None
 
     def _lost(self, reason: str) -> None:
@@ -256,10 +268,27 @@ class StreamHandler:
         context = ToolContext(identity.call_sid, identity.conversation_id, identity.caller_phone)
 
         async def run() -> ev.Event:
-            tool = self._outside.tools[command.name]
+            tool = self._take_message if command.name == TAKE_MESSAGE else self._outside.tools[command.name]
             return ev.ToolFinished(command.call_id, str(await tool(json.loads(command.arguments), context)))
 
         self._answer(run, lambda why: ev.ToolFailed(command.call_id, why), "tool")
+
+    async def _take_message(self, arguments: Mapping[str, Any], _: ToolContext) -> str:
+        """The tool that every call has: kept for people, and delivered however long the CRM is out of reach."""
+        if self._outside.outbox is None:
+            raise NoOutboxError
+        await self._outside.outbox.keep_note(self.call.notes.message(message_of(arguments)))
+        return ""
+
+    def _keep_note(self, command: do.KeepNote) -> None:
+        if self._outside.outbox is not None:  # without a CRM there is no ticket to put it on
+            self._start(self._outside.outbox.keep_note(command.note), "keep note")
+
+    def _revoke_token(self, command: do.RevokeToken) -> None:
+        async def revoke() -> None:  # if it fails, the token expires by itself
+            await self._outside.store.revoke(command.token)
+
+        self._start(revoke(), "revoke token")
 
     def _find_contact(self, command: do.FindContact) -> None:
         crm = self._outside.crm
@@ -282,6 +311,10 @@ class StreamHandler:
             return ev.TicketOpened(*await crm.open_ticket(command.record))
 
         self._answer(open_ticket, ev.TicketNotOpened, "open ticket")
+
+    def _deliver_later(self, command: do.DeliverTicketLater) -> None:
+        if self._outside.outbox is not None:
+            self._start(self._outside.outbox.keep_ticket(command.record), "keep ticket")
 
     def _save_handover(self, command: do.SaveHandover) -> None:
         async def save() -> ev.Event:
@@ -368,8 +401,11 @@ class StreamHandler:
         do.RunTool: _run_tool,
         do.FindContact: _find_contact,
         do.OpenTicket: _open_ticket,
+        do.DeliverTicketLater: _deliver_later,
         do.SaveHandover: _save_handover,
         do.AttachTicket: _attach_ticket,
+        do.KeepNote: _keep_note,
+        do.RevokeToken: _revoke_token,
         do.SetTimer: _set_timer,
         do.CancelTimer: _cancel_timer,
         do.Tell: _tell,

@@ -23,7 +23,8 @@ from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.handover import HandoverRecord, plain_text
 from voice_openai_connect.call.next_step import DialPerson
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
-from voice_openai_connect.call.tools import END_CALL, TRANSFER, arguments_of, transfer_wish
+from voice_openai_connect.call.ticket_note import TicketNote
+from voice_openai_connect.call.tools import BUILT_IN, TAKE_MESSAGE, TRANSFER, arguments_of, message_of, transfer_wish
 
 SOMETHING: Final = "x"
 """Stands for any text that is not empty."""
@@ -112,7 +113,7 @@ def _model_audio(real: ev.ModelAudio, led_to: Facts, _: CallSettings) -> ev.Even
 
 def _key(real: ev.KeyPressed, led_to: Facts, settings: CallSettings) -> ev.Event:
     """Only a key that called a person keeps its name: the same key within a number is a digit like any other."""
-    if real.digit == settings.person_key and _states(led_to, Fact.ESCALATED):
+    if real.digit == settings.person_key and (_states(led_to, Fact.ESCALATED) or _states(led_to, Fact.NOBODY_FREE)):
         return real
     return ev.KeyPressed("#" if settings.person_key == "*" else "*")
 
@@ -127,12 +128,20 @@ def _said(real: ev.ModelSaid, _: Facts, __: CallSettings) -> ev.Event:
 
 
 def _tool_called(real: ev.ModelToolCalled, _: Facts, settings: CallSettings) -> ev.Event:
-    known = real.name in {TRANSFER, END_CALL, *settings.tools}
+    known = real.name in BUILT_IN | settings.tools
     return replace(
         real,
         name=real.name if known else _OTHER_TOOL,
-        arguments=_wish(real.arguments, settings) if real.name == TRANSFER else _arguments(real.arguments),
+        arguments=_tool_arguments(real, settings),
     )
+
+
+def _tool_arguments(real: ev.ModelToolCalled, settings: CallSettings) -> str:
+    if real.name == TRANSFER:
+        return _wish(real.arguments, settings)
+    if real.name == TAKE_MESSAGE:
+        return json.dumps({"message": some(message_of(arguments_of(real.arguments) or {}))})
+    return _arguments(real.arguments)
 
 
 def _arguments(text: str) -> str:
@@ -215,6 +224,10 @@ def _record(real: HandoverRecord) -> HandoverRecord:
     )
 
 
+def _note(real: TicketNote) -> TicketNote:
+    return replace(real, caller_phone=CALLER if real.caller_phone else "", text=some(real.text))
+
+
 def _turns_only(real: Checkpoint) -> Checkpoint:
     return replace(real, turns=tuple(Turn(turn.who, some(turn.text)) for turn in real.turns))
 
@@ -241,9 +254,12 @@ _COMMANDS: Final[dict[type[do.Command], Callable[[Any], do.Command]]] = {
     do.FindContact: lambda real: do.FindContact(CALLER if real.caller_phone else ""),
     do.OpenTicket: lambda real: do.OpenTicket(_record(real.record)),
     do.SaveHandover: lambda real: do.SaveHandover(_record(real.record)),
+    do.DeliverTicketLater: lambda real: do.DeliverTicketLater(_record(real.record)),
     # How long each turn is depends on where it was cut; how many there are does not.
     do.SaveCheckpoint: lambda real: do.SaveCheckpoint(_turns_only(real.checkpoint)),
     do.MoveStream: lambda real: do.MoveStream(_turns_only(real.checkpoint)),
+    do.KeepNote: lambda real: do.KeepNote(_note(real.note)),
+    do.RevokeToken: lambda real: do.RevokeToken(TOKEN if real.token else ""),
     do.CloseStream: _close,
     do.AttachTicket: _attach,
 }

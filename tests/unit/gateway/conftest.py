@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -121,6 +121,7 @@ class Service:
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     revoked: list[str] = field(default_factory=list[str])
     notes: list[TicketNote] = field(default_factory=list[TicketNote])
+    owed: list[HandoverRecord] = field(default_factory=list[HandoverRecord])
 
     async def save(self, record: HandoverRecord) -> str:
         await self.does()
@@ -172,7 +173,8 @@ class Service:
         raise AssertionError("notes go through the outbox")
 
     async def keep_ticket(self, record: HandoverRecord) -> None:
-        raise AssertionError("a live call opens its ticket itself")
+        await self.does()
+        self.owed.append(record)
 
     async def keep_note(self, note: TicketNote) -> None:
         await self.does()
@@ -294,3 +296,60 @@ class Stage:
 def make_stage() -> type[Stage]:
     """Makes a stage: `make_stage({event: (command, …)}, does=…, …)`."""
     return Stage
+
+
+class Table:
+    """What instances share of calls, in memory. `does` is what happens when it is asked: answer, raise, or hang."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, CallItem] = {}
+        self.redeemed: dict[str, Redemption] = {}
+        self.revoked: list[str] = []
+        self.now = 1_000
+        self.does: Callable[[], Awaitable[None]] = answers
+
+    async def _change(self, call_sid: str, **changes: Any) -> None:
+        await self.does()
+        self.items[call_sid] = replace(self.items.get(call_sid, CallItem()), **changes)
+
+    async def save(self, record: HandoverRecord) -> str:
+        raise AssertionError("only a live call does that")
+
+    async def attach_ticket(self, token: str, contact_id: str, ticket_id: str, ticket_url: str) -> bool:
+        raise AssertionError("only a live call does that")
+
+    async def remember_step(self, call_sid: str, step: NextStep) -> None:
+        await self._change(call_sid, step=step)
+
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        await self._change(call_sid, checkpoint=checkpoint, step=None)
+
+    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
+        await self._change(call_sid, checkpoint=None, outcome=outcome)
+
+    async def note_asked(self, call_sid: str) -> None:
+        await self._change(call_sid, asked_at=self.now)
+
+    async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
+        dials = self.items.get(call_sid, CallItem()).dials
+        await self._change(call_sid, dials={attempt: outcome, **dials})
+        return attempt not in dials
+
+    async def recall_call(self, call_sid: str) -> CallItem:
+        await self.does()
+        return self.items.get(call_sid, CallItem())
+
+    async def redemption(self, token: str) -> Redemption | None:
+        await self.does()
+        return self.redeemed.get(token)
+
+    async def revoke(self, token: str) -> bool:
+        await self.does()
+        self.revoked.append(token)
+        return True
+
+
+@pytest.fixture
+def table() -> Table:
+    """A table that instances share."""
+    return Table()

@@ -3,7 +3,8 @@
 import asyncio
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
@@ -16,6 +17,7 @@ from voice_openai_connect.call.handover import HandoverRecord, Redemption
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
+from voice_openai_connect.gateway.aftercare import Aftercare
 from voice_openai_connect.gateway.app import Front, Gateway, build_app, identity_of
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.gateway.session_manager import SessionManager
@@ -67,14 +69,26 @@ class WebhooksOnly:
 @dataclass
 class Watch:
     refusals: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    dials: list[tuple[str, NextStep]] = field(default_factory=list[tuple[str, NextStep]])
+    dials: list[NextStep] = field(default_factory=list[NextStep])
     failures: list[str] = field(default_factory=list[str])
 
     def refused(self, what: str, reason: str) -> None:
         self.refusals.append((what, reason))
 
-    def dial_ended(self, result: DialResult, step: NextStep) -> None:
-        self.dials.append((result.status, step))
+    def dial_ended(self, result: DialResult, outcome: DialOutcome, step: NextStep) -> None:
+        self.dials.append(step)
+
+    def transfer_ended(self, identity: CallIdentity, outcome: DialOutcome, *, suspicious: bool) -> None:
+        return
+
+    def call_ended(self, identity: CallIdentity, outcome: Outcome) -> None:
+        return
+
+    def person_reached(self, identity: CallIdentity, seconds: float) -> None:
+        return
+
+    def context_not_delivered(self, identity: CallIdentity) -> None:
+        return
 
     def failed(self, what: str, error: BaseException) -> None:
         self.failures.append(what)
@@ -84,12 +98,18 @@ class Watch:
 
 
 class Store:
-    """Remembers steps, or does what a test says instead."""
+    """Keeps what is known about calls, or does what a test says instead."""
 
     def __init__(self) -> None:
-        self.steps: dict[str, NextStep] = {}
-        self.checkpoints: dict[str, Checkpoint] = {}
+        self.items: dict[str, CallItem] = {}
+        self.revoked: list[str] = []
+        self.asked: list[str] = []
         self.trouble: Callable[[], Awaitable[None]] | None = None
+
+    async def _change(self, call_sid: str, **changes: Any) -> None:
+        if self.trouble is not None:
+            await self.trouble()
+        self.items[call_sid] = replace(self.items.get(call_sid, CallItem()), **changes)
 
     async def save(self, record: HandoverRecord) -> str:
         raise AssertionError
@@ -98,30 +118,33 @@ class Store:
         raise AssertionError
 
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
-        self.steps[call_sid] = step
+        await self._change(call_sid, step=step)
 
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
-        self.checkpoints[call_sid] = checkpoint
+        await self._change(call_sid, checkpoint=checkpoint, step=None)
 
     async def close_call(self, call_sid: str, outcome: Outcome) -> None:
-        self.checkpoints.pop(call_sid, None)
+        await self._change(call_sid, checkpoint=None, outcome=outcome)
 
     async def note_asked(self, call_sid: str) -> None:
-        raise AssertionError
+        self.asked.append(call_sid)
 
     async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
-        raise AssertionError
+        dials = self.items.get(call_sid, CallItem()).dials
+        await self._change(call_sid, dials={attempt: outcome, **dials})
+        return attempt not in dials
 
     async def redemption(self, token: str) -> Redemption | None:
-        raise AssertionError
+        return None
 
     async def revoke(self, token: str) -> bool:
-        raise AssertionError
+        self.revoked.append(token)
+        return True
 
     async def recall_call(self, call_sid: str) -> CallItem:
         if self.trouble is not None:
             await self.trouble()
-        return CallItem(self.steps.get(call_sid), self.checkpoints.get(call_sid))
+        return self.items.get(call_sid, CallItem())
 
 
 @dataclass
@@ -155,9 +178,12 @@ async def site() -> AsyncIterator[Site]:
     store, watch = Store(), Watch()
     sessions = SessionManager(store, max_calls=1, on_failure=watch.failed)
     front = Front(PUBLIC, "wss://voice.example.com", ACCOUNT_SID, (SECRET,), PERSON, console_token="operator" * 4)
-    app = build_app(Gateway(front, WebhooksOnly(), sessions, watch), watch)
+    aftercare = Aftercare(store, None, watch)
+    app = build_app(Gateway(front, WebhooksOnly(), sessions, watch, aftercare=aftercare), watch)
     async with serving(app) as base, httpx2.AsyncClient(trust_env=False) as client:
         yield Site(base, client, sessions, store, watch)
+        await aftercare.settled()
+        await sessions.questions.close()
 
 
 def dial_in(response: ET.Element) -> tuple[str, str]:
@@ -303,7 +329,7 @@ async def test_what_follows_a_dial(site: Site, attempt: int, form: Mapping[str, 
     response = ET.fromstring(answers[0].text)  # noqa: S314 - our own gateway's
 
     assert answers[0].text == answers[1].text
-    assert [decided for _, decided in site.watch.dials] == [step, step]
+    assert site.watch.dials == [step, step]
     match step:
         case DialPerson():
             assert dial_in(response) == (PERSON, "")

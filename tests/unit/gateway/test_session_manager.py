@@ -11,7 +11,7 @@ from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.handover import HandoverRecord, Redemption
-from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep
+from voice_openai_connect.call.next_step import DialPerson, NextStep
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.gateway.session_manager import Claim, SessionManager
 from voice_openai_connect.gateway.stream_handler import StreamHandler
@@ -77,6 +77,7 @@ class OnTheLine:
     """What is asked of a live call here."""
 
     def __init__(self) -> None:
+        self.caller_left = False
         self.posted: list[ev.Event] = []
         self.ordered = asyncio.Event()
         self.gave_way = False
@@ -199,44 +200,29 @@ async def test_a_ticket_is_good_once_and_forgotten_when_it_has_expired() -> None
 
 # --- what is next
 
-
-async def test_what_one_instance_decided_another_one_knows() -> None:
-    store = Store()
-    await Office(store).remember_step("CA1", STEP)
-
-    assert await Office(store).recall("CA1") == CallItem(STEP)
-    assert await Office(store).recall("CA2") == CallItem()
+# --- who must still be asked about
 
 
-@pytest.mark.parametrize("does", [fails, hangs])
-async def test_a_step_is_known_here_even_if_the_store_fails_or_hangs(
-    does: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "STEP_STORE_MS", 10)
-    office = Office(Store(does))
-    await asyncio.wait_for(office.remember_step("CA1", STEP), DEADLINE_S)
-
-    assert await office.recall("CA1") == CallItem(STEP)
-    assert await asyncio.wait_for(office.recall("CA2"), DEADLINE_S) == CallItem()
-    assert office.failures == ["remember step", "recall call"]
-
-
-async def test_a_later_step_of_a_call_takes_the_place_of_the_earlier_one() -> None:
+async def test_a_stream_that_ends_is_asked_about_unless_its_caller_has_left() -> None:
     office = Office()
-    await office.remember_step("CA1", STEP)
-    await office.remember_step("CA1", HangUp())
+    broken, left = live(office, "CA1"), live(office, "CA2")
+    left.caller_left = True
+    office.hang_up("CA1")
+    office.hang_up("CA2")
+    assert not broken.caller_left
 
-    assert await office.recall("CA1") == CallItem(HangUp())
+    assert not office.questions.none_awaited.is_set()
+    office.questions.asked("CA1")
+    assert office.questions.none_awaited.is_set()
 
 
-async def test_only_so_many_steps_are_kept_and_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "STEPS_KEPT", 3)
+async def test_a_call_whose_next_stream_comes_has_been_asked_about() -> None:
     office = Office()
-    for number in range(10):
-        await office.remember_step(f"CA{number}", STEP)
+    live(office, "CA1")
+    office.hang_up("CA1")
+    assert office.claim("CA1")
 
-    assert list(office._steps) == ["CA7", "CA8", "CA9"]  # pyright: ignore[reportPrivateUsage]
-    assert office._unasked == {"CA7", "CA8", "CA9"}  # pyright: ignore[reportPrivateUsage]
+    assert office.questions.none_awaited.is_set()
 
 
 # --- orders
@@ -301,7 +287,7 @@ async def test_a_drain_in_a_hurry_waits_for_no_turn_of_anybody_s() -> None:
     assert not drain.done()
 
     office.hang_up("CA1")
-    office.asked("CA1")
+    office.questions.asked("CA1")
     await asyncio.wait_for(drain, DEADLINE_S)
 
 
@@ -322,7 +308,7 @@ async def test_a_drain_waits_until_twilio_has_asked_what_is_next_for_the_last_ca
     await settled()
     assert not drain.done()
 
-    office.asked("CA1")
+    office.questions.asked("CA1")
     await asyncio.wait_for(drain, DEADLINE_S)
 
 

@@ -15,7 +15,7 @@ from voice_openai_connect.recording import stand_ins
 
 NOT_PRIVATE = {
     "stream_sid", "name", "item_id", "response_id", "call_id", "purpose", "status", "code", "reason", "event_id",
-    "input_format", "output_format", "label", "who", "nobody_came",
+    "input_format", "output_format", "label", "who", "nobody_came", "kind",
     "handover_id", "conversation_id", "call_sid", "intent", "priority", "route_to_queue",
 }  # fmt: skip
 """Text that may be written as it is: ids of services, names and codes from fixed sets."""
