@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 KEY: Final = "token"
 EXPIRY: Final = "expires_at"
+PHONE_INDEX: Final = "by_phone"
+"""Where the Lambda looks, if it may, for a handover whose digits were lost on the way."""
+PHONE_KEY: Final = "phone_key"
+"""The caller's number once more, on handovers alone. It is missing where the number was withheld."""
 CANARY: Final = "canary#doctor"
 """Not ten digits, so it can never be taken for a handover."""
 WAIT_STEPS: Final = 40
@@ -67,8 +71,22 @@ async def _create(client: "DynamoDBClient", table: str) -> str:
     try:
         await client.create_table(
             TableName=table,
-            AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
+            AttributeDefinitions=[
+                {"AttributeName": KEY, "AttributeType": "S"},
+                {"AttributeName": PHONE_KEY, "AttributeType": "S"},
+                {"AttributeName": "created_at", "AttributeType": "N"},
+            ],
             KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": PHONE_INDEX,
+                    "KeySchema": [
+                        {"AttributeName": PHONE_KEY, "KeyType": "HASH"},
+                        {"AttributeName": "created_at", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["consumed_by"]},
+                }
+            ],
             BillingMode="PAY_PER_REQUEST",
         )
     except ClientError as error:

@@ -9,7 +9,7 @@ from typing import Final
 from voice_openai_connect import limits
 from voice_openai_connect.call.handover import PRIORITIES, HandoverRecord, Redemption
 from voice_openai_connect.integrations.dynamo_client import ConditionNotMetError, DynamoClient, Item, StoreError
-from voice_openai_connect.integrations.dynamo_setup import EXPIRY
+from voice_openai_connect.integrations.dynamo_setup import EXPIRY, PHONE_KEY
 
 _UNREAD: Final = "attribute_exists(#t) AND attribute_not_exists(consumed_by) AND expires_at > :now"
 _FREE_OR_OURS: Final = (
@@ -84,6 +84,8 @@ class DynamoTokens:
         """Write the item unless the token is somebody else's. An item that has been read is never made unread again."""
         now, expires = self._client.now(), self._client.now(limits.TOKEN_TTL_S)
         values = {**asdict(record), "created_at": now, EXPIRY: expires}
+        if record.caller_phone:  # an index takes no empty text
+            values[PHONE_KEY] = record.caller_phone
         given = {":now": now, ":hid": record.handover_id}
         try:
             await self._client.put(token, values, only_if=_FREE_OR_OURS, given=given)

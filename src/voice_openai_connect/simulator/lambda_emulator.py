@@ -9,7 +9,6 @@ import asyncio
 import importlib.util
 import os
 import platform
-import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -30,6 +29,7 @@ PATH: Final = "/2015-03-31/functions/function/invocations"
 """Where the emulator takes events, as Lambda's own API does."""
 _ARCHITECTURES: Final = {"x86_64": "x86_64", "aarch64": "arm64"}
 _POLL_S: Final = 0.02
+STOP_S: Final = 10.0
 
 
 def emulator() -> Path | None:
@@ -88,7 +88,6 @@ class _EmulatedEnvironment:
                 "AWS_LAMBDA_FUNCTION_TIMEOUT": str(limit_s),
                 **variables,
             },
-            start_new_session=True,
         )
         return cls(process, port, log, limit_s)
 
@@ -121,14 +120,18 @@ class _EmulatedEnvironment:
             del log[:-LOG_LINES]
 
     def end(self) -> None:
-        """Kill the emulator and what it has started."""
+        """Ask the emulator to stop: it takes the handler's process with it, which a kill would leave behind."""
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.terminate()
 
     async def until_gone(self) -> None:
         """Return when the process has ended and its pipe is closed."""
         await self._http.aclose()
-        await self._process.wait()
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_S)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
         await self._log_reader
 
 

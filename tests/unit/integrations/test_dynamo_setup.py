@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 from aiobotocore.session import get_session
+from aws.connect_lambda import handler
 
 from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
@@ -144,3 +145,12 @@ async def test_an_unreachable_service_is_a_finding_not_an_error() -> None:
         (finding,) = await repository.check()
     assert finding.state == "wrong"
     assert "unreachable" in finding.detail
+
+
+async def test_a_new_table_has_the_index_that_the_lambda_looks_in(account: Account) -> None:
+    await account.repository.setup_table()
+
+    (index,) = (await account.client.describe_table(TableName=account.table))["Table"]["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == handler.PHONE_INDEX == "by_phone"
+    assert [key["AttributeName"] for key in index["KeySchema"]] == ["phone_key", "created_at"]
+    assert index["Projection"]["NonKeyAttributes"] == ["consumed_by"]

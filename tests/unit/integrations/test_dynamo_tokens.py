@@ -42,9 +42,18 @@ async def test_a_saved_record_has_every_field_the_contact_centre_reads(
         "hubspot_contact_id": "101",
         "hubspot_ticket_id": "",
         "hubspot_ticket_url": "",
+        "phone_key": "+61412345678",
         "created_at": str(int(table.now)),
         "expires_at": str(int(table.now) + limits.TOKEN_TTL_S),
     }
+
+
+async def test_a_withheld_number_is_kept_out_of_the_index_which_takes_no_empty_text(
+    table: OwnTable, repository: DynamoRepository, record: HandoverRecord
+) -> None:
+    token = await repository.save(replace(record, caller_phone=""))
+
+    assert "phone_key" not in await table.item(token)
 
 
 async def test_leading_zeros_of_a_token_are_kept(table: OwnTable, record: HandoverRecord) -> None:

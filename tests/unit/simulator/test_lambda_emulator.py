@@ -1,6 +1,8 @@
 """AWS's own runtime emulator with AWS's own client in it: answers, errors, time-outs and crashes as Lambda has them."""
 
 import asyncio
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ def lambda_handler(event, context):
     match event["do"]:
         case "raise": raise RuntimeError("no")
         case "exit": os._exit(3)
-        case "hang": time.sleep(600)
+        case "hang": print("hanging"); time.sleep(600)
         case "time": return context.get_remaining_time_in_millis()
         case "name": return os.environ["_HANDLER"], os.environ.get("COLOUR"), os.environ.get("OPENAI_API_KEY")
     return {"pid": os.getpid(), "asked": asked}
@@ -76,14 +78,34 @@ async def test_a_function_over_its_time_is_ended_by_the_emulator_itself(handler:
         assert "'asked': 1" in str(await function.invoke({"do": "count"}))
 
 
+class Log(list[str]):
+    """Says when the handler has begun to hang."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hanging = asyncio.Event()
+
+    def append(self, line: str) -> None:
+        super().append(line)
+        if line == "hanging":
+            self.hanging.set()
+
+
 async def test_an_event_nobody_waits_for_any_longer_is_the_end_of_its_emulator(handler: Path) -> None:
-    async with LambdaRuntime(handler, {}, open_environment=emulated_environment) as function:
+    log = Log()
+    async with LambdaRuntime(handler, {}, open_environment=emulated_environment, log=log) as function:
+        first = await function.invoke({"do": "count"})
         given_up = asyncio.create_task(function.invoke({"do": "hang"}))
-        await asyncio.sleep(0)
+        await log.hanging.wait()
         given_up.cancel()
         await asyncio.gather(given_up, return_exceptions=True)
 
         assert "'asked': 1" in str(await function.invoke({"do": "count"}))
+
+    pid = re.search(r"'pid': (\d+)", str(first))
+    assert pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid[1]), 0)  # the process that was still in it has gone with it
 
 
 async def test_the_function_has_its_own_variables_its_name_and_its_time(
