@@ -2,9 +2,14 @@
 
 Several instances write to it, so each write sets what it knows and leaves the rest alone. An item is kept as long as
 its latest write says, and once the call is over for `ENDED_CALL_TTL_S`, whatever comes after that.
+
+Each stream that goes on with a call counts the item's `stream_number` up. An instance that still holds an earlier one,
+half open and without knowing, may not write over what the later one has written: its steps and checkpoints are dropped.
 """
 
 import secrets
+from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -15,11 +20,12 @@ from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
-from voice_openai_connect.integrations.dynamo_client import ConditionNotMetError, DynamoClient, Item
+from voice_openai_connect.integrations.dynamo_client import ConditionNotMetError, DynamoClient, Item, Values
 
 _STEPS: Final[dict[str, type[NextStep]]] = {"dial": DialPerson, "hang_up": HangUp, "promise_call_back": PromiseCallBack}
 _STEP_NAMES: Final = {kind: name for name, kind in _STEPS.items()}
 _ATTEMPTS: Final = range(1, limits.DIAL_ATTEMPTS + 1)
+_NONE_LATER: Final = "attribute_not_exists(stream_number) OR stream_number <= :ours"
 _KEPT: Final = "expires_at = if_not_exists(kept_until, :until)"
 
 
@@ -28,17 +34,25 @@ class DynamoCalls:
 
     def __init__(self, client: DynamoClient) -> None:
         self._client = client
+        self._streams: OrderedDict[str, int] = OrderedDict()
+        """The latest stream of each call that this instance knows of."""
 
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
-        """Keep what Twilio is to be told next, instead of an earlier step."""
+        """Keep what Twilio is to be told next, instead of an earlier step; unless a later stream has the call."""
         values = {":step": _write_step(step), ":until": self._client.now(limits.CALL_ITEM_TTL_S)}
-        await self._client.update(_key(call_sid), f"SET next_step = :step, {_KEPT}", values)
+        await self._write(call_sid, f"SET next_step = :step, {_KEPT}", values)
 
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
-        """Keep where the conversation is. It is newer than any step, so the step is removed."""
+        """Keep where the conversation is, unless a later stream has the call. It is newer than any step, which goes."""
         text, until = msgspec.json.encode(checkpoint).decode(), self._client.now(limits.CHECKPOINT_TTL_S)
         change = f"SET checkpoint = :text, checkpoint_until = :until, {_KEPT} REMOVE next_step"
-        await self._client.update(_key(call_sid), change, {":text": text, ":until": until})
+        await self._write(call_sid, change, {":text": text, ":until": until})
+
+    async def take_over(self, call_sid: str) -> CallItem:
+        """What is kept, for a stream that goes on with the call. From now on an earlier stream can keep nothing."""
+        values = {":one": 1, ":until": self._client.now(limits.CALL_ITEM_TTL_S)}
+        change = "ADD stream_number :one SET expires_at = if_not_exists(expires_at, :until)"
+        return self._read(call_sid, await self._client.update(_key(call_sid), change, values))
 
     async def note_asked(self, call_sid: str) -> None:
         """Keep that Twilio asked just now. A question alone does not make an item be kept any longer."""
@@ -72,8 +86,20 @@ class DynamoCalls:
 
     async def recall_call(self, call_sid: str) -> CallItem:
         """Everything that is kept; an empty item if the call is unknown or its time is over."""
-        item = await self._client.get(_key(call_sid))
+        return self._read(call_sid, await self._client.get(_key(call_sid)))
+
+    async def _write(self, call_sid: str, change: str, values: Values) -> None:
+        ours = self._streams.get(call_sid, 0)
+        with suppress(ConditionNotMetError):
+            await self._client.update(_key(call_sid), change, {**values, ":ours": ours}, only_if=_NONE_LATER)
+
+    def _read(self, call_sid: str, item: Item) -> CallItem:
+        """Whoever reads the item was asked by Twilio just now: no stream is later than the one it tells of."""
         now = self._client.now()
+        self._streams[call_sid] = item.number("stream_number") or 0
+        self._streams.move_to_end(call_sid)
+        if len(self._streams) > limits.STEPS_KEPT:
+            self._streams.popitem(last=False)
         if item.expired(now):
             return CallItem()
         until = item.number("checkpoint_until")

@@ -102,6 +102,10 @@ class DynamoRepository:
         """Everything that was kept, by whichever instance; an empty item if there is nothing or its time is over."""
         return await self._calls.recall_call(call_sid)
 
+    async def take_over(self, call_sid: str) -> CallItem:
+        """As `recall_call`, for a stream that goes on with the call: what an earlier one still writes is dropped."""
+        return await self._calls.take_over(call_sid)
+
     async def note_asked(self, call_sid: str) -> None:
         """Keep that Twilio asked just now what is next for this call. Keeps all the rest."""
         await self._calls.note_asked(call_sid)

@@ -62,6 +62,55 @@ async def test_a_step_that_another_version_wrote_is_no_step(
 CHECKPOINT = Checkpoint((Turn("caller", "My order, the blue “one”, never came"), Turn("assistant", "Sorry!")), 2)
 
 
+async def test_what_an_overtaken_stream_still_writes_is_dropped(table: OwnTable, repository: DynamoRepository) -> None:
+    await repository.save_checkpoint("CA1", Checkpoint())
+    async with table.repository() as other:
+        assert await other.take_over("CA1") == CallItem(checkpoint=Checkpoint())
+        await other.save_checkpoint("CA1", CHECKPOINT)
+        await repository.remember_step("CA1", DialPerson(token="0123456789"))
+        await repository.save_checkpoint("CA1", Checkpoint(person_needed=True))
+
+        assert await other.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
+
+
+async def test_the_latest_of_several_streams_has_the_call(table: OwnTable, repository: DynamoRepository) -> None:
+    async with table.repository() as other:
+        await other.take_over("CA1")
+        await repository.take_over("CA1")
+        await other.remember_step("CA1", HangUp())
+        await repository.save_checkpoint("CA1", CHECKPOINT)
+
+        assert await other.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
+
+
+async def test_an_instance_that_twilio_asks_writes_for_whichever_stream_is_the_latest(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    async with table.repository() as other:
+        await other.take_over("CA1")
+    await repository.recall_call("CA1")
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+
+    assert await repository.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
+
+
+async def test_a_call_of_which_nothing_is_kept_can_be_taken_over_and_is_forgotten_in_time(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    assert await repository.take_over("CA1") == CallItem()
+    assert (await table.item("call#CA1"))["expires_at"] == str(int(table.now) + limits.CALL_ITEM_TTL_S)
+
+
+async def test_only_so_many_calls_streams_are_remembered(
+    repository: DynamoRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STEPS_KEPT", 2)
+    for number in range(4):
+        await repository.recall_call(f"CA{number}")
+
+    assert list(repository._calls._streams) == ["CA2", "CA3"]  # pyright: ignore[reportPrivateUsage]
+
+
 async def test_another_instance_recalls_where_a_conversation_was(table: OwnTable, repository: DynamoRepository) -> None:
     await repository.save_checkpoint("CA1", Checkpoint())
     await repository.save_checkpoint("CA1", CHECKPOINT)
