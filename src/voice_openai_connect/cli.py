@@ -26,6 +26,8 @@ app.add_typer(profile, name="profile")
 
 EnvFile = Annotated[Path, typer.Option("--env-file", help="Where settings are read from, beside the environment.")]
 DEFAULT_ENV_FILE: Final = Path(".env")
+DEFAULT_FLOW: Final = "voice-connect handover"
+"""As the stack `voice-connect` of docs/deploy.md names it."""
 
 
 def main() -> None:
@@ -131,6 +133,24 @@ def setup_hubspot(env_file: EnvFile = DEFAULT_ENV_FILE) -> None:
     _carry_out(work)
 
 
+@setup.command("connect")
+def setup_connect(
+    flow: Annotated[str, typer.Option(help="The contact flow's name, id or ARN.")] = DEFAULT_FLOW,
+    env_file: EnvFile = DEFAULT_ENV_FILE,
+) -> None:
+    """Point the number in Amazon Connect at the contact flow: the one step that CloudFormation cannot take."""
+    from voice_openai_connect.clients import point_connect_number
+
+    settings = _settings(env_file)
+    if not settings.connect_instance_id:
+        _refuse("CONNECT_INSTANCE_ID is not set. Set it to what follows instance/ in the ARN of the Connect instance.")
+
+    async def work() -> list[str]:
+        return await point_connect_number(settings, flow)
+
+    _carry_out(work)
+
+
 @profile.command("check")
 def profile_check(file: Annotated[Path, typer.Argument(help="A profile (TOML).")]) -> None:
     """Name every mistake in a profile, with its line and what to do."""
@@ -194,6 +214,7 @@ def _demo_packages() -> Generator[None]:
 
 def _carry_out(work: Callable[[], Awaitable[list[str]]]) -> None:
     """Run setup work and say what was done. A service that refuses ends the command with exit status 1."""
+    from voice_openai_connect.integrations.connect_setup import ConnectSetupError
     from voice_openai_connect.integrations.dynamo_repository import StoreError
     from voice_openai_connect.integrations.hubspot_api import CrmError
     from voice_openai_connect.logs import configure_logging
@@ -207,5 +228,8 @@ def _carry_out(work: Callable[[], Awaitable[list[str]]]) -> None:
         done = asyncio.run(run())
     except (StoreError, CrmError) as error:
         typer.echo(f"{error}. `voice-connect doctor` says more.", err=True)
+        sys.exit(1)
+    except ConnectSetupError as error:
+        typer.echo(str(error), err=True)
         sys.exit(1)
     typer.echo("\n".join(done))

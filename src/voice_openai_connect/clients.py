@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from voice_openai_connect.config import Settings
 from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
+from voice_openai_connect.integrations.connect_setup import point_number_at_flow
 from voice_openai_connect.integrations.hubspot_client import HubSpotClient, Pipeline
 from voice_openai_connect.integrations.twilio_client import TwilioClient
 
@@ -31,6 +32,17 @@ def hubspot_client(settings: Settings, *, on_trouble: Callable[[str], None] = la
         portal_id=settings.hubspot_portal_id,
         ui_domain=settings.hubspot_ui_domain,
         on_trouble=on_trouble,
+    )
+
+
+async def point_connect_number(settings: Settings, flow: str) -> list[str]:
+    """Let Amazon Connect's number lead to the flow. What was done, as sentences. Raises `ConnectSetupError`."""
+    return await point_number_at_flow(
+        region=settings.aws_region,
+        instance_id=settings.connect_instance_id,
+        phone_number=settings.connect_phone_number,
+        flow=flow,
+        key=_aws_key(settings),
     )
 
 

@@ -9,8 +9,9 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from voice_openai_connect import __version__
-from voice_openai_connect.cli import app
+from voice_openai_connect.cli import DEFAULT_FLOW, app
 from voice_openai_connect.config import DEFAULT_PROFILE, Settings
+from voice_openai_connect.simulator.connect_api import SimulatedConnectApi
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 
@@ -49,7 +50,7 @@ def env_file(folder: Path, **changes: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("command", [["serve"], ["setup", "table"], ["setup", "hubspot"]])
+@pytest.mark.parametrize("command", [["serve"], ["setup", "table"], ["setup", "hubspot"], ["setup", "connect"]])
 def test_settings_that_cannot_be_used_end_a_command_with_the_whole_list(command: Sequence[str]) -> None:
     result = run(*command)
 
@@ -155,6 +156,31 @@ def test_a_service_that_cannot_be_reached_is_said_in_one_sentence(tmp_path: Path
     assert result.exit_code == 1
     assert "DynamoDB: unreachable" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_setup_connect_says_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = "11111111-2222-3333-4444-555555555555"
+    connect = SimulatedConnectApi(instance, numbers={"+61255501234": "number-1"}, flows={DEFAULT_FLOW: "flow-1"})
+
+    async def set_up() -> Result:
+        async with connect.serving() as address:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_CONNECT", address)
+            keys = {"AWS_ACCESS_KEY_ID": "simulated", "AWS_SECRET_ACCESS_KEY": "simulated"}
+            settings = env_file(tmp_path, CONNECT_INSTANCE_ID=instance, **keys)
+            return await asyncio.to_thread(run, "setup", "connect", "--env-file", settings)
+
+    result = asyncio.run(set_up())
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert DEFAULT_FLOW in result.stdout
+    assert connect.leads_to == {"number-1": "flow-1"}
+
+
+def test_setup_connect_needs_to_know_the_instance(tmp_path: Path) -> None:
+    result = run("setup", "connect", "--env-file", env_file(tmp_path))
+
+    assert result.exit_code == 2
+    assert "CONNECT_INSTANCE_ID" in result.stderr
 
 
 def test_setup_hubspot_says_what_it_did(tmp_path: Path) -> None:
