@@ -19,6 +19,7 @@ from voice_openai_connect.simulator import sound
 from voice_openai_connect.simulator.caller import HangUp, Listen, Press
 from voice_openai_connect.simulator.carrier_call import CarriedCall, Habits
 from voice_openai_connect.simulator.carrier_media import MediaHabits
+from voice_openai_connect.simulator.model_mind import call as calls
 from voice_openai_connect.simulator.model_mind import say
 from voice_openai_connect.simulator.model_session import ModelSession
 from voice_openai_connect.simulator.town import ACCOUNT_SID, AUTH_TOKEN, CALLER, FALLBACK_URL, GATEWAY_NUMBER, Town
@@ -385,6 +386,52 @@ async def test_T9_a_socket_that_is_not_read(quick_town: OpenTown) -> None:
         await over(call)
 
         assert person_knows(town)
+
+
+LOSES_MARKS = Habits(media=MediaHabits(marks_lost=True))
+
+
+async def test_T11_marks_that_never_come_back(quick_town: OpenTown) -> None:
+    """Fault: Twilio plays everything and returns no mark, neither for what was played nor for what was cleared.
+
+    Hears: nothing of it; an interruption is told to the model by the clock, and the transfer is only a little late.
+    """
+    answer = say("a long answer", audio=sound.ulaw_encode(sound.tone(440, 8_000)))
+    async with quick_town([answer], habits=LOSES_MARKS) as town:
+        call = await ring(town, *TO_A_PERSON)
+        session = await greeted(town, call)
+        before = call.stream.playout.played_ms
+        session.caller_said("Tell me everything")
+        played_ms = before + limits.MARKS_GONE_MS + 500
+        await call.until(lambda c: c.stream.playout.played_ms > played_ms, within_s=END_S)
+        session.caller_starts_speaking()
+        await session.until(lambda s: bool(s.truncations))
+        await call.until(lambda c: c.stream.clears > 0 and c.stream.playout.queued_ms == 0)
+        heard_ms = call.stream.playout.played_ms - before
+        assert limits.MARKS_GONE_MS < session.truncations[0].audio_end_ms <= heard_ms
+        assert session.sent("error") == []
+
+        session.caller_stops_speaking("Please let me speak to a person.")
+        await over(call)
+        assert person_knows(town)
+
+
+async def test_T11_a_goodbye_of_which_no_mark_comes_back(quick_town: OpenTown) -> None:
+    """Fault: Twilio returns no mark of the last words.
+
+    Hears: the goodbye to its end; then the call is over.
+    """
+    async with quick_town([calls("end_call", reason="done")], habits=LOSES_MARKS) as town:
+        assert town.parts is not None
+        call = await ring(town)
+        session = await greeted(town, call)
+        session.caller_said("That was all, thank you.")
+
+        assert await over(call) == "hung-up"
+        assert call.stream.playout.queued_ms == 0
+        assert "Goodbye" in session.items[-1].text
+        assert b"voice_connect_calls_without_marks_total 1.0" in town.parts.metrics.render()
+        assert hears_carrier_say(town) == ""
 
 
 async def test_T12_marks_that_come_back_after_a_clear(quick_town: OpenTown) -> None:

@@ -38,6 +38,8 @@ class MediaHabits:
 
     mark_delay_ms: int = 0
     mark_jitter_ms: int = 0
+    marks_lost: bool = False
+    """No mark ever comes back, whether its audio was played or cleared."""
     seed: int = 1
 
 
@@ -166,7 +168,9 @@ class MediaStream:
         self._post("media", media)
 
     def _return(self, marks: list[SentMark]) -> None:
-        """Send marks back, now or after the delay of this line."""
+        """Send marks back, now or after the delay of this line; or never."""
+        if self.habits.marks_lost:
+            return
         for mark in marks:
             wait = self.habits.mark_delay_ms + self._random.randint(0, self.habits.mark_jitter_ms)
             self._late_marks.append((self.age_ms + wait, mark.name))

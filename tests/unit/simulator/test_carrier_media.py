@@ -264,6 +264,21 @@ async def test_a_carrier_that_does_not_read_lets_messages_pile_up_until_it_does(
     await scene.until_taken(marks=2)
 
 
+class TestLostMarks:
+    @pytest.fixture
+    async def habits(self) -> MediaHabits:
+        return MediaHabits(marks_lost=True)
+
+    async def test_no_mark_comes_back_though_its_audio_is_played(self, scene: Scene) -> None:
+        await scene.gateway.mark(scene.stream, "a")
+        await scene.until_taken(marks=1)
+        scene.step()
+        assert scene.stream.playout.marks[0].heard
+        for _ in range(100):
+            scene.step()
+        assert {message["event"] for message in (await scene.gateway.messages(100))[2:]} == {"media"}
+
+
 class TestLateMarks:
     @pytest.fixture
     async def habits(self) -> MediaHabits:
