@@ -13,7 +13,7 @@ from voice_openai_connect.simulator.gateway_process import GatewayProcess, free_
 
 ROOT: Final = Path(__file__).parents[2]
 CHECK_S: Final = 0.1
-HEALTH_S: Final = 1.0
+HEALTH_S: Final = 2.0
 HTTP_OK: Final = 200
 _T = TypeVar("_T")
 
@@ -42,7 +42,8 @@ class Fleet:
     """Instances, started with the same settings. New requests go to the ready one with the fewest streams.
 
     The balancer looks at `/readyz` every `check_s` seconds. Where a connection is refused it tries the next instance
-    at once, as HAProxy, nginx and Envoy do. A request that breaks off later fails: to Twilio it is a 502.
+    at once, as HAProxy, nginx and Envoy do. A request that breaks off later fails: to Twilio it is a 502. Where nobody
+    is ready it asks whom there is, as AWS's load balancer does.
     """
 
     def __init__(self, settings: Mapping[str, str], names: Sequence[str], *, check_s: float = CHECK_S) -> None:
@@ -82,9 +83,10 @@ class Fleet:
                 raise
 
     def _choose(self, tried: set[Instance]) -> Instance:
-        ready = [each for each in self.instances if each.ready and each not in tried]
-        if not ready:
-            raise NobodyReadyError("no instance is ready")
+        left = [each for each in self.instances if each not in tried]
+        if not left:
+            raise NobodyReadyError("no instance can be reached")
+        ready = [each for each in left if each.ready] or left
         if self.preferred in ready:
             return self.preferred
         return min(ready, key=lambda each: each.streams)
@@ -92,17 +94,14 @@ class Fleet:
     async def _check(self, instance: Instance) -> None:
         while True:
             await asyncio.sleep(self._check_s)
-            instance.ready = await _is_ready(instance)
-
-
-async def _is_ready(instance: Instance) -> bool:
-    try:
-        answer = await webhook.request(
-            "GET", "127.0.0.1", instance.port, "/readyz", headers={"Host": "balancer"}, seconds=HEALTH_S
-        )
-    except (OSError, TimeoutError):
-        return False
-    return answer.status == HTTP_OK
+            try:
+                answer = await webhook.request(
+                    "GET", "127.0.0.1", instance.port, "/readyz", headers={"Host": "balancer"}, seconds=HEALTH_S
+                )
+            except (OSError, TimeoutError):
+                instance.ready = False
+            else:
+                instance.ready = answer.status == HTTP_OK
 
 
 def _instance(name: str, settings: Mapping[str, str]) -> Instance:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -105,8 +106,10 @@ def options(description: str, *, calls: int) -> argparse.ArgumentParser:
 
 def carry_out(run: Callable[[argparse.Namespace], Coroutine[Any, Any, Report]], told: argparse.Namespace) -> int:
     """Run it on uvloop, print the report, save it if asked. Returns the exit status."""
-    before = machine_load()
+    before, began, used = machine_load(), time.monotonic(), time.process_time()
     report = uvloop.run(run(told))
+    share = (time.process_time() - used) / (time.monotonic() - began)
+    report.note("the generator's share of a core", f"{share:.0%}")
     report.note("the machine before", before)
     report.note("the machine after", machine_load())
     print("\n".join(report.lines()), flush=True)

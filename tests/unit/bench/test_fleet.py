@@ -1,5 +1,3 @@
-import asyncio
-
 import pytest
 
 from bench.load.fleet import Fleet, Instance, NobodyReadyError
@@ -55,9 +53,13 @@ async def test_a_request_that_breaks_off_is_not_repeated(fleet: Fleet):
     assert asked == ["first"]
 
 
-async def test_where_nobody_is_ready_nobody_is_asked(fleet: Fleet):
+async def test_where_nobody_is_ready_everybody_is_asked_all_the_same(fleet: Fleet):
     for instance in fleet.instances:
         instance.ready = False
+    assert await fleet.balanced(name_of) == "first"
+
+    async def refuse(_: Instance) -> str:
+        raise ConnectionRefusedError
 
     with pytest.raises(NobodyReadyError):
-        await fleet.balanced(lambda _: asyncio.sleep(0))
+        await fleet.balanced(refuse)
