@@ -61,6 +61,10 @@ deploy-test: .venv/.dev-ready ## SIGTERM one of two gateways with CALLS calls on
 soak: .venv/.dev-ready ## ten minutes of short and long calls with faults; nothing may be lost or left
 	@$(RUN)python -m bench.soak $(ARGS)
 
+mutation: .venv/.dev-ready ## break call/ in small ways, count what the tests notice (FILES="playback floor"; all: an hour)
+	@$(UV) sync --quiet --locked --inexact --all-extras --group mutation --python "$(PYTHON)"
+	@$(RUN)python tests/mutation.py $(FILES)
+
 check: .venv/.dev-ready ## format, lint, types, import rules, sizes
 	@$(RUN)ruff format --check .
 	@$(RUN)ruff check .
@@ -78,4 +82,4 @@ serve: .venv/.dev-ready ## run the gateway with the settings in .env
 clean: ## remove what make has installed
 	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis out
 
-.PHONY: help setup demo test simulate kill-test deploy-test soak check format serve clean
+.PHONY: help setup demo test simulate mutation kill-test deploy-test soak check format serve clean
