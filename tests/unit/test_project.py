@@ -175,7 +175,11 @@ def test_connect_may_call_the_lambda_from_one_instance_of_one_account_only():
 
 
 def test_every_blank_of_the_contact_flow_is_filled_in():
-    blanks = set(re.findall(r"\$\{(\w+)\}", read("aws/contact_flow/inbound_handover.json")))
+    blanks = {
+        blank
+        for path in (ROOT / "aws" / "contact_flow").glob("*.json")
+        for blank in re.findall(r"\$\{(\w+)\}", path.read_text(encoding="utf-8"))
+    }
 
     assert blanks == set(re.findall(r"s\|\\\$\{(\w+)\}\|", README))
 
