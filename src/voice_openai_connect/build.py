@@ -6,6 +6,7 @@ another model, store or CRM passes it to `open_gateway`; nothing below this file
 
 import asyncio
 import hashlib
+import random
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,14 +24,15 @@ from voice_openai_connect.cloudwatch import written_down
 from voice_openai_connect.config import Settings
 from voice_openai_connect.gateway.aftercare import Aftercare
 from voice_openai_connect.gateway.app import Front, Gateway, build_app
-from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg, Outbox
+from voice_openai_connect.gateway.outbox import CrmOutbox
+from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg, Outbox, OutboxShelf
 from voice_openai_connect.gateway.server import DrainingServer, listening_socket, server_config
 from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import Outside
 from voice_openai_connect.integrations.openai_client import RealtimeLeg
 from voice_openai_connect.logs import configure_logging, get_logger
 from voice_openai_connect.metrics import Metrics
-from voice_openai_connect.observers import CallWatch, FrontWatch
+from voice_openai_connect.observers import CallWatch, FrontWatch, OutboxWatch
 from voice_openai_connect.own_tools import OwnTool
 from voice_openai_connect.profile import Profile, Profiles
 from voice_openai_connect.recording.recorder import RecordedCall, Recorder
@@ -137,16 +139,21 @@ async def open_gateway(
 ) -> AsyncGenerator[Parts, None]:
     """Everything a process needs to answer calls; closed again when the block is left.
 
-    What is passed is used instead of OpenAI, DynamoDB or HubSpot, and stays open: whoever made it closes it.
+    What is passed is used instead of OpenAI, DynamoDB or HubSpot, and stays open: whoever made it closes it. A store
+    of one's own comes with an `outbox` of one's own, or without one.
     """
     metrics = Metrics()
     watch = FrontWatch(metrics)
     async with AsyncExitStack() as stack:
+        shelf: OutboxShelf | None = None
         if store is None:
-            store = await stack.enter_async_context(dynamo_repository(settings, on_throttle=metrics.throttled))
+            table = await stack.enter_async_context(dynamo_repository(settings, on_throttle=metrics.throttled))
+            store, shelf = table, table.outbox
         hubspot = hubspot_client(settings, on_trouble=lambda reason: metrics.crm_failed("detail", reason))
         if crm is None and hubspot is not None:
             crm = await stack.enter_async_context(hubspot)
+        if outbox is None and crm is not None and shelf is not None:
+            outbox = await stack.enter_async_context(CrmOutbox(shelf, crm, OutboxWatch(metrics), jitter=_spread))
         sessions = SessionManager(
             store, max_calls=settings.max_calls, on_failure=watch.failed, on_lost=watch.caller_lost
         )
@@ -171,6 +178,11 @@ async def open_gateway(
             make_call=_call_maker(settings.record_calls),
         )
         yield Parts(build_app(gateway, watch), gateway, sessions, metrics)
+
+
+def _spread(seconds: float) -> float:
+    """A wait of about that long, so that instances that wait for the same thing do not come all at once."""
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads waits, keeps no secret
 
 
 def _call_maker(folder: str) -> Callable[[CallIdentity, CallSettings, Checkpoint | None], Call]:

@@ -90,6 +90,8 @@ SUMMARY_MS: Final = 1_800
 """The out-of-band summary; after this a summary is made from the turns we have."""
 CRM_MS: Final = 3_000
 """What the handover waits for HubSpot, from the decision. Whatever comes later is added while the record is unread."""
+TICKET_LATE_MS: Final = 25_000
+"""How long a late ticket is waited for after the dial; then it is kept, to be delivered later. Less than `CRM_LATE_MS`."""
 CRM_LATE_MS: Final = 30_000
 """How long a late ticket is waited for after the stream has closed."""
 SAVE_MS: Final = 2_500

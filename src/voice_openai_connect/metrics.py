@@ -87,6 +87,14 @@ class Metrics:
         self._throttles = self._counter("dynamodb_throttles", "Answers in which DynamoDB asked us to slow down")
         self._crm_failures = self._counter("crm_failures", "What the CRM could not be got to do", "what", "reason")
         self._crm_skipped = self._counter("crm_skipped", "What the CRM was not asked for", "what", "reason")
+        self._owed = Gauge(
+            "voice_connect_outbox_pending",
+            "Conversations that the CRM is still owed something of, as far as this process knows",
+            registry=self.registry,
+        )
+        self._delivered_late = self._counter("outbox_delivered", "Conversations whose outbox the CRM has taken")
+        self._given_up = self._counter("outbox_given_up", "Conversations that the CRM will never get", "reason")
+        self._not_kept = self._counter("outbox_not_kept", "What the outbox could not keep", "reason")
         self._broken = self._counter("errors", "What broke and should not", "what")
         self._facts = self._fact_counters()
 
@@ -163,6 +171,22 @@ class Metrics:
     def crm_failed(self, what: str, reason: str) -> None:
         """Something was not got from the CRM: a failure, unless it could not have been asked."""
         self._count(self._crm_skipped if reason in CRM_NOT_ASKED else self._crm_failures, what, reason)
+
+    def outbox_pending(self, count: int) -> None:
+        """So many conversations wait in the outbox."""
+        self._owed.set(count)
+
+    def outbox_delivered(self) -> None:
+        """The CRM has taken what was kept of a conversation."""
+        self._count(self._delivered_late)
+
+    def outbox_given_up(self, reason: str) -> None:
+        """The CRM will never get what was kept of a conversation."""
+        self._count(self._given_up, reason)
+
+    def outbox_not_kept(self, reason: str) -> None:
+        """The outbox could not keep something."""
+        self._count(self._not_kept, reason)
 
     def broke(self, what: str) -> None:
         """Something broke that should not."""

@@ -30,6 +30,7 @@ _MIGHT_NEED_A_LOOK: Final = frozenset(
         Fact.MARKS_MISSING,
     }
 )
+_DOCTOR: Final = "run voice-connect doctor: it says what HubSpot wants"
 _MANY: Final = frozenset({Fact.FIRST_AUDIO, Fact.BARGE_IN, Fact.HOLD_PLAYED, Fact.IGNORED})
 """Several in every minute of a call: counted always, written down under DEBUG."""
 
@@ -154,3 +155,41 @@ class FrontWatch:
     def metrics(self) -> tuple[bytes, str]:
         """The exposition and its content type."""
         return self._metrics.render(), self._metrics.content_type
+
+
+class OutboxWatch:
+    """The facts of what is owed to the CRM."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def pending(self, count: int) -> None:
+        """So many conversations have something in the outbox."""
+        self._metrics.outbox_pending(count)
+
+    def delivered(self, conversation_id: str) -> None:
+        """The CRM has taken it."""
+        self._metrics.outbox_delivered()
+        _log.info("outbox_delivered", conversation_id=conversation_id)
+
+    def given_up(self, conversation_id: str, reason: str) -> None:
+        """The CRM will never get it: somebody has to look at this conversation by hand."""
+        self._metrics.outbox_given_up(reason)
+        _log.error("outbox_given_up", conversation_id=conversation_id, reason=reason)
+
+    def paused(self, reason: str, seconds: float, *, for_a_person: bool) -> None:
+        """The CRM is in trouble, or will not have us."""
+        self._metrics.crm_failed("outbox", reason)
+        write, remedy = (_log.error, {"remedy": _DOCTOR}) if for_a_person else (_log.warning, {})
+        write("outbox_paused", reason=reason, seconds=round(seconds), **remedy)
+
+    def not_kept(self, conversation_id: str, error: BaseException) -> None:
+        """The table did not take it; it goes to the CRM at once, or is lost."""
+        self._metrics.outbox_not_kept(str(getattr(error, "reason", "failed")))
+        _log.error("outbox_not_kept", conversation_id=conversation_id, exc_info=error)
+
+    def failed(self, what: str, error: BaseException) -> None:
+        """Something could not be done, and is tried again later."""
+        if not _is_a_service_s_own(error):
+            self._metrics.broke(what.replace(" ", "_"))
+        _log.warning("not_done", what=what, exc_info=error)

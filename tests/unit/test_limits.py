@@ -65,6 +65,30 @@ def test_a_late_ticket_is_waited_for_as_long_as_the_crm_may_take() -> None:
     assert limits.HUBSPOT_TOTAL_S <= limits.CRM_LATE_MS / 1_000
 
 
+def test_a_ticket_that_is_given_up_waiting_for_can_still_be_kept() -> None:
+    assert limits.TICKET_LATE_MS + limits.SAVE_MS < limits.CRM_LATE_MS
+    assert limits.HUBSPOT_TOTAL_S <= limits.TICKET_LATE_MS / 1_000
+
+
+def test_a_delivery_is_over_before_its_lease_is() -> None:
+    assert limits.OUTBOX_DELIVERY_S < limits.OUTBOX_LEASE_S
+    assert limits.HUBSPOT_TOTAL_S < limits.OUTBOX_DELIVERY_S
+
+
+def test_an_entry_is_given_up_long_before_it_expires() -> None:
+    waits = limits.OUTBOX_REFUSED_FIRST_S * (2 ** (limits.OUTBOX_REFUSALS - 1) - 1)
+    assert waits < limits.OUTBOX_TTL_S / 10
+    assert limits.OUTBOX_DENIED_S < limits.OUTBOX_TTL_S / 10
+
+
+def test_an_index_item_of_the_outbox_stays_small() -> None:
+    assert limits.OUTBOX_ENTRIES // limits.OUTBOX_SHARDS * 36 < 5_000  # ids of conversations are UUIDs
+
+
+def test_how_a_call_ended_is_known_for_as_long_as_one_may_look_back() -> None:
+    assert limits.RECONCILE_HOURS <= limits.RECONCILE_HOURS_MAX <= limits.ENDED_CALL_TTL_S / 3_600
+
+
 def test_between_the_sentence_and_the_dial_the_line_is_dead_for_less_than_four_seconds() -> None:
     closing = limits.STEP_STORE_MS + 2 * limits.SOCKET_CLOSE_S * 1_000  # the queue is flushed, then the close is sent
     answering = limits.STEP_STORE_MS

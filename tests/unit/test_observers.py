@@ -12,12 +12,13 @@ from voice_openai_connect.call.next_step import HangUp
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.settings import CallIdentity
 from voice_openai_connect.gateway.app import FrontObserver
+from voice_openai_connect.gateway.outbox import OutboxObserver
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.integrations.dynamo_repository import StoreError
 from voice_openai_connect.integrations.hubspot_api import CrmError
 from voice_openai_connect.logs import clear_call, configure_logging
 from voice_openai_connect.metrics import Metrics
-from voice_openai_connect.observers import CallWatch, FrontWatch
+from voice_openai_connect.observers import CallWatch, FrontWatch, OutboxWatch
 from voice_openai_connect.wire.twilio_webhooks import DialResult
 
 IDENTITY = CallIdentity("CA" + "0" * 32, "conv-1", "ho-1", "+61255501234", "+61255505678")
@@ -186,3 +187,47 @@ def test_what_became_of_a_caller_after_the_assistant_is_logged_under_the_call_an
     assert b"voice_connect_transfers_suspicious_total 1.0" in body
     assert b'voice_connect_call_outcomes_total{outcome="called_back"} 1.0' in body
     assert b"voice_connect_callers_lost_total 1.0" in body
+
+
+# --- what is owed to the CRM
+
+
+def test_what_becomes_of_the_outbox_is_logged_by_conversation_and_counted(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    watch: OutboxObserver = OutboxWatch(metrics)
+    watch.pending(3)
+    watch.delivered("conv-1")
+    watch.given_up("conv-2", "invalid")
+    watch.not_kept("conv-3", StoreError("full"))
+    watch.failed("deliver", CrmError("invalid", permanent=True))
+    watch.failed("outbox", ValueError("what the caller said"))
+
+    told = [(line["message"], line["level"], line.get("conversation_id", "")) for line in read(lines)]
+    assert told == [
+        ("outbox_delivered", "info", "conv-1"),
+        ("outbox_given_up", "error", "conv-2"),
+        ("outbox_not_kept", "error", "conv-3"),
+        ("not_done", "warning", ""),
+        ("not_done", "warning", ""),
+    ]
+    assert "what the caller said" not in lines.getvalue().decode()
+    body = metrics.render()
+    assert b"voice_connect_outbox_pending 3.0" in body
+    assert b"voice_connect_outbox_delivered_total 1.0" in body
+    assert b'voice_connect_outbox_given_up_total{reason="invalid"} 1.0' in body
+    assert b'voice_connect_outbox_not_kept_total{reason="full"} 1.0' in body
+    assert b'voice_connect_errors_total{what="outbox"} 1.0' in body
+    assert b'voice_connect_errors_total{what="deliver"}' not in body
+
+
+def test_an_account_that_wants_a_person_is_an_error_and_one_in_trouble_a_warning(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    watch = OutboxWatch(metrics)
+    watch.paused("unavailable", 5.2, for_a_person=False)
+    watch.paused("unauthorized", 1_800, for_a_person=True)
+
+    trouble, refusal = read(lines)
+    assert (trouble["level"], trouble["seconds"], "remedy" in trouble) == ("warning", 5, False)
+    assert (refusal["level"], refusal["reason"]) == ("error", "unauthorized")
+    assert "voice-connect doctor" in refusal["remedy"]
+    assert b'voice_connect_crm_failures_total{reason="unauthorized",what="outbox"} 1.0' in metrics.render()

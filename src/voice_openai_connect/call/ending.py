@@ -40,18 +40,19 @@ class Ending:
         over = self._over("call_back_promised", Outcome.CALLED_BACK)
         return [*over, *note, CloseStream(PromiseCallBack()), DisconnectModel()]
 
-    def line_lost(self) -> list[Command]:
-        """The line broke: it may be taken up again, so nothing is forgotten."""
-        return [Tell(Fact.CALL_ENDED, "line_lost"), DisconnectModel()]
+    def line_lost(self, handing_over: HandingOver | None) -> list[Command]:
+        """The line broke: it may be taken up again, so nothing is forgotten. A ticket that was begun is still owed."""
+        owed = handing_over.owed() if handing_over else []
+        return [Tell(Fact.CALL_ENDED, "line_lost"), *owed, DisconnectModel()]
 
     def caller_left(self) -> list[Command]:
         """The caller hung up."""
         return [*self._over("caller_left", Outcome.CALLER_LEFT), DisconnectModel()]
 
     def caller_left_during(self, handing_over: HandingOver) -> list[Command]:
-        """The caller hung up on the way to a person: the ticket says so, and the token must not outlive the call."""
+        """The caller hung up on the way to a person: there is a ticket, which says so, and the token is worthless."""
         revoked = [RevokeToken(handing_over.token)] if handing_over.token else []
-        return [*self.caller_left(), KeepNote(self._notes.caller_left()), *revoked]
+        return [*self.caller_left(), *handing_over.owed(), KeepNote(self._notes.caller_left()), *revoked]
 
     def _over(self, how: str, outcome: Outcome) -> list[Command]:
         """A caller who has left a message is called back, however the call ended otherwise."""

@@ -152,7 +152,7 @@ class Call:
     def _line_ended(self, event: ev.Event, now: int) -> list[Command]:
         was, self.phase = self.phase, Phase.ENDED
         if isinstance(event, ev.StreamLost):
-            return self.ending.line_lost()
+            return self.ending.line_lost(self._handing_over)
         if was is not Phase.HANDING_OVER or self._handing_over is None:
             return self.ending.caller_left()
         if self._handing_over.token_awaited:
@@ -480,7 +480,7 @@ class Call:
             return []
         self.phase = Phase.DIALING
         self._end_if_complete()
-        return [*handing_over.dial(now), SetTimer(_LATE, now + limits.CRM_LATE_MS)]
+        return [*handing_over.dial(now), SetTimer(_LATE, now + limits.TICKET_LATE_MS)]
 
     def _end_if_complete(self) -> None:
         """Once the caller is being dialled, only a late ticket keeps the call alive."""
@@ -596,4 +596,4 @@ class Call:
     @_dispatch.when(_LATE)
     def _late_over(self, _: int) -> list[Command]:
         self.phase = Phase.ENDED
-        return []
+        return self._handing_over.owed() if self._handing_over else []

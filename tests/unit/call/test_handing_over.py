@@ -244,3 +244,71 @@ def test_the_first_reason_counts_and_there_is_only_one_handover(talking: Line) -
 
     assert [t.label for t in talking.facts(Fact.ESCALATED)] == ["caller_asked"]
     assert len(talking.sent(do.FindContact)) == 1
+
+
+# --- tickets that the CRM does not take in time
+
+
+def test_a_ticket_that_the_crm_refused_is_delivered_later(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking)
+    talking.post(ev.ContactFound("c1"), ev.TicketNotOpened("unavailable"))
+
+    (owed,) = talking.sent(do.DeliverTicketLater)
+    assert owed.record.summary == "The caller was charged twice and wants the money back."
+    assert owed.record.hubspot_contact_id == "c1"
+
+
+def test_without_a_crm_nothing_is_owed_to_it(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking)
+    talking.post(ev.ContactNotFound("crm_off"), ev.TicketNotOpened("crm_off"), ev.HandoverSaved("0123456789"))
+    hear_transfer_sentence(talking)
+    talking.wait(limits.CRM_LATE_MS)
+
+    assert talking.sent(do.DeliverTicketLater) == []
+
+
+def test_a_ticket_that_nobody_knows_of_is_delivered_later_while_there_is_time_to_keep_it(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking)
+    talking.post(ev.ContactNotFound("timeout"))
+    talking.wait(limits.CRM_MS)
+    talking.post(ev.HandoverSaved("0123456789"))
+    hear_transfer_sentence(talking)
+    talking.wait(limits.TICKET_LATE_MS - 1)
+    assert talking.sent(do.DeliverTicketLater) == []
+    talking.wait(1)
+
+    assert len(talking.sent(do.DeliverTicketLater)) == 1
+    assert talking.post(ev.TicketNotOpened("timeout")) == []
+
+
+def test_a_caller_who_leaves_on_the_way_has_a_ticket_all_the_same(talking: Line) -> None:
+    escalate(talking)
+    left = talking.post(ev.StreamStopped())
+
+    (owed,) = talking.sent(do.DeliverTicketLater, left)
+    assert owed.record.summary.startswith("The caller asked for a person.")
+    assert owed.record.hubspot_contact_id == ""
+
+
+def test_a_line_that_breaks_on_the_way_leaves_the_ticket_to_be_delivered(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking)
+
+    assert len(talking.sent(do.DeliverTicketLater, talking.post(ev.StreamLost("silent")))) == 1
+
+
+def test_a_ticket_that_is_open_is_not_owed_whatever_comes_after(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking)
+    talking.post(ev.ContactFound("c1"), ev.TicketOpened("t1"), ev.StreamLost("silent"))
+
+    assert talking.sent(do.DeliverTicketLater) == []
+
+
+def test_a_line_that_breaks_while_caller_and_assistant_talk_owes_nothing(talking: Line) -> None:
+    talking.post(ev.StreamLost("silent"))
+
+    assert talking.sent(do.DeliverTicketLater) == []

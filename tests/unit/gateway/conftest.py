@@ -144,6 +144,9 @@ class Service:
         self.checkpoints.clear()
         self.outcomes.append(outcome)
 
+    async def take_over(self, call_sid: str) -> CallItem:
+        raise AssertionError
+
     async def recall_call(self, call_sid: str) -> CallItem:
         raise AssertionError("calls are recalled through the session manager")
 
@@ -254,6 +257,7 @@ class Stage:
                 crm=self.service if crm else None,
                 remember_step=remember_step,
                 tools={"order_status": self.service.tool},
+                outbox=self.service if crm else None,
             ),
             self.watch,
         )
@@ -305,6 +309,7 @@ class Table:
         self.items: dict[str, CallItem] = {}
         self.redeemed: dict[str, Redemption] = {}
         self.revoked: list[str] = []
+        self.taken_over: list[str] = []
         self.now = 1_000
         self.does: Callable[[], Awaitable[None]] = answers
 
@@ -338,6 +343,10 @@ class Table:
     async def recall_call(self, call_sid: str) -> CallItem:
         await self.does()
         return self.items.get(call_sid, CallItem())
+
+    async def take_over(self, call_sid: str) -> CallItem:
+        self.taken_over.append(call_sid)
+        return await self.recall_call(call_sid)
 
     async def redemption(self, token: str) -> Redemption | None:
         await self.does()

@@ -7,7 +7,9 @@ import pytest
 
 from voice_openai_connect.call.model_settings import ToolSpec
 from voice_openai_connect.call.settings import CallIdentity
-from voice_openai_connect.gateway.ports import CallObserver, Crm, HandoverStore, ModelLeg, Tool
+from voice_openai_connect.gateway.outbox import CrmOutbox
+from voice_openai_connect.gateway.ports import CallObserver, Crm, HandoverStore, ModelLeg, Outbox, OutboxShelf, Tool
+from voice_openai_connect.integrations.dynamo_outbox import DynamoOutbox
 from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
 from voice_openai_connect.integrations.hubspot_client import HubSpotClient
 from voice_openai_connect.integrations.openai_client import RealtimeLeg
@@ -15,15 +17,24 @@ from voice_openai_connect.metrics import Metrics
 from voice_openai_connect.observers import CallWatch
 from voice_openai_connect.own_tools import OwnTool
 
-PORTS = [(ModelLeg, RealtimeLeg), (HandoverStore, DynamoRepository), (Crm, HubSpotClient), (CallObserver, CallWatch)]
+PORTS = [
+    (ModelLeg, RealtimeLeg),
+    (HandoverStore, DynamoRepository),
+    (Crm, HubSpotClient),
+    (Outbox, CrmOutbox),
+    (OutboxShelf, DynamoOutbox),
+    (CallObserver, CallWatch),
+]
 
 
-def fits(leg: RealtimeLeg, table: DynamoRepository, hubspot: HubSpotClient, own: OwnTool) -> None:
+def fits(leg: RealtimeLeg, table: DynamoRepository, hubspot: HubSpotClient, outbox: CrmOutbox, own: OwnTool) -> None:
     """Never called: the type checker reads it, and refuses the whole check if one of them does not fit."""
     identity = CallIdentity("CA", "conv", "ho", "", "")
     _model: ModelLeg = leg
     _store: HandoverStore = table
     _crm: Crm = hubspot
+    _outbox: Outbox = outbox
+    _shelf: OutboxShelf = table.outbox
     _tool: Tool = own
     _observer: CallObserver = CallWatch(identity, Metrics())
     _spec: ToolSpec = own.spec

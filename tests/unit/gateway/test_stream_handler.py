@@ -355,6 +355,24 @@ async def test_a_reader_that_raises_what_it_should_not_ends_the_stream_and_the_c
     assert stage.line.closed.is_set()
 
 
+# --- what the CRM must still get
+
+
+async def test_a_ticket_for_later_is_kept_before_the_call_is_settled(make_stage: MakeStage) -> None:
+    stage = make_stage({ev.StreamStopped: (do.DeliverTicketLater(RECORD),)})
+    await stage.whole_call()
+
+    assert stage.service.owed == [RECORD]
+
+
+async def test_without_a_crm_a_ticket_for_later_is_nobody_s(make_stage: MakeStage) -> None:
+    stage = make_stage({ev.StreamStopped: (do.DeliverTicketLater(RECORD),)}, crm=False)
+    await stage.whole_call()
+
+    assert stage.watch.failures == []
+    assert stage.service.owed == []
+
+
 # --- how a stream ends
 
 
