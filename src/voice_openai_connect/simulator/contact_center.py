@@ -16,6 +16,7 @@ from voice_openai_connect.simulator.telephone import (
     FRAME_MS,
     SILENCE,
     Busy,
+    Canceled,
     FrameClock,
     LineEnd,
     NoAnswer,
@@ -94,6 +95,10 @@ class ContactCenter:
     """The number is busy."""
     unanswered: bool = False
     """The number is not answered at all: not even by the flow."""
+    canceled: bool = False
+    """Whoever dials the number is stopped before it answers."""
+    drops_after_ms: int | None = None
+    """The number answers, and hangs up again after so long: not even the flow is heard. None: it does not."""
     closed: bool = False
     """Outside the queues' hours."""
     at_capacity: bool = False
@@ -108,11 +113,16 @@ class ContactCenter:
     _changed: Pulse = field(default_factory=Pulse)
 
     async def answer(self, end: LineEnd) -> None:
-        """Take one call, from ringing to its end. Raises `Busy` and `NoAnswer`."""
+        """Take one call, from ringing to its end. Raises `Busy`, `NoAnswer` and `Canceled`."""
         if self.busy:
             raise Busy
         if self.unanswered:
             raise NoAnswer
+        if self.canceled:
+            raise Canceled
+        if self.drops_after_ms is not None:
+            await self._drop(end, self.drops_after_ms)
+            return
         contact = Contact(str(uuid.uuid4()), customer_number=end.far, system_number=end.near)
         self.contacts.append(contact)
         self._enter(contact, "flow")
@@ -125,6 +135,17 @@ class ContactCenter:
         finally:
             end.hang_up()
             self._enter(contact, "ended")
+
+    async def _drop(self, end: LineEnd, after_ms: int) -> None:
+        """Answer, say nothing, and hang up."""
+        line = _PacedLine(end)
+        try:
+            for _ in range(max(1, after_ms // FRAME_MS)):
+                await line.step(SILENCE)
+        except LineDownError:
+            pass
+        finally:
+            end.hang_up()
 
     async def until_state(self, state: str, *, contacts: int = 1) -> Contact:
         """Return the first contact once `contacts` of them have been in that state."""

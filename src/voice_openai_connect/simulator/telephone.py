@@ -45,6 +45,12 @@ class NoAnswer(NotTaken):
     status = "no-answer"
 
 
+class Canceled(NotTaken):
+    """The dial was given up from outside before anybody answered."""
+
+    status = "canceled"
+
+
 class Failed(NotTaken):
     """The number cannot be reached."""
 

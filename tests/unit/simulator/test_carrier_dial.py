@@ -7,7 +7,7 @@ from voice_openai_connect.simulator.carrier_dial import Dialled, Leg
 from voice_openai_connect.simulator.carrier_line import Bridge, Party, Ringing
 from voice_openai_connect.simulator.carrier_twiml import Dial
 from voice_openai_connect.simulator.dtmf import DtmfDetector
-from voice_openai_connect.simulator.telephone import Busy, Failed, LineEnd, NoAnswer, NotTaken, line
+from voice_openai_connect.simulator.telephone import Busy, Canceled, Failed, LineEnd, NoAnswer, NotTaken, line
 
 WORD = b"\x21" * 160
 
@@ -89,7 +89,9 @@ async def test_one_who_hangs_up_during_the_digits_was_answered_but_never_joined(
     assert posted["DialCallDuration"] == "0"
 
 
-@pytest.mark.parametrize(("how", "status"), [(Busy(), "busy"), (NoAnswer(), "no-answer"), (Failed(), "failed")])
+@pytest.mark.parametrize(
+    ("how", "status"), [(Busy(), "busy"), (NoAnswer(), "no-answer"), (Canceled(), "canceled"), (Failed(), "failed")]
+)
 async def test_one_who_does_not_take_the_call_says_why(how: NotTaken, status: str) -> None:
     posted = await Desk().run(Refuses(how), Dial("+15550100"))
     assert posted["DialCallStatus"] == status

@@ -16,7 +16,7 @@ from voice_openai_connect.simulator.contact_flow_state import Contact
 from voice_openai_connect.simulator.dtmf import tones
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
-from voice_openai_connect.simulator.telephone import Busy, FrameClock, LineEnd, NoAnswer, line
+from voice_openai_connect.simulator.telephone import Busy, Canceled, FrameClock, LineEnd, NoAnswer, line
 
 CALLER, CENTER = "+61400000001", "+61200000002"
 TOKEN = "0012345678"
@@ -189,7 +189,7 @@ async def test_the_agent_can_be_the_one_who_hangs_up() -> None:
         assert ours.hung_up
 
 
-@pytest.mark.parametrize(("how", "error"), [("busy", Busy), ("unanswered", NoAnswer)])
+@pytest.mark.parametrize(("how", "error"), [("busy", Busy), ("unanswered", NoAnswer), ("canceled", Canceled)])
 async def test_a_number_that_does_not_take_the_call_says_how(how: str, error: type[Exception]) -> None:
     center = ContactCenter(knows)
     setattr(center, how, True)
@@ -200,6 +200,26 @@ async def test_a_number_that_does_not_take_the_call_says_how(how: str, error: ty
 
     assert not ours.far_end_answered
     assert center.contacts == []
+
+
+async def test_a_line_that_drops_is_answered_and_down_again_and_nobody_has_heard_the_flow() -> None:
+    center = ContactCenter(knows, drops_after_ms=60)
+    ours, theirs = line(CALLER, CENTER)
+    await asyncio.wait_for(center.answer(theirs), 10)
+
+    assert ours.far_end_answered
+    assert ours.hung_up
+    assert center.contacts == center.runs == []
+
+
+async def test_a_line_that_drops_notices_a_caller_who_is_quicker() -> None:
+    center = ContactCenter(knows, drops_after_ms=60_000)
+    ours, theirs = line(CALLER, CENTER)
+    answering = asyncio.create_task(center.answer(theirs))
+    await ours.until_answered()
+    ours.hang_up()
+
+    await asyncio.wait_for(answering, 10)
 
 
 async def test_outside_hours_the_call_ends_after_the_message_and_no_agent_hears_of_it() -> None:
