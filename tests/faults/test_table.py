@@ -1,5 +1,6 @@
 """The page about reliability says what the tests say."""
 
+import re
 import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,18 @@ def test_a_row_is_made_of_the_ids_in_the_name_and_the_words_in_the_docstring() -
 def test_a_test_that_says_too_little_about_itself_is_refused(source: str) -> None:
     with pytest.raises(ValueError, match="it_breaks"):
         list(rows(source))
+
+
+MATRIX = {"O": 17, "T": 15, "D": 9, "H": 5, "C": 5, "S": 9}
+"""How many faults of OpenAI, Twilio, DynamoDB, HubSpot, Connect and the process there are."""
+
+
+def test_every_fault_of_the_matrix_is_in_the_name_of_a_test() -> None:
+    tests = Path(__file__).parents[1].rglob("test_*.py")
+    names = re.findall(r"def test_((?:[A-Z][0-9]+_)+)", "".join(path.read_text(encoding="utf-8") for path in tests))
+    proved = {fault for name in names for fault in name.rstrip("_").split("_")}
+
+    assert {f"{kind}{number}" for kind, last in MATRIX.items() for number in range(1, last + 1)} - proved == set()
 
 
 def test_every_test_of_the_folder_is_in_the_page() -> None:

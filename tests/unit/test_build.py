@@ -158,6 +158,9 @@ class OwnStore:
     async def revoke(self, token: str) -> bool:
         return False
 
+    async def take_over(self, call_sid: str) -> CallItem:
+        return await self.recall_call(call_sid)
+
     async def recall_call(self, call_sid: str) -> CallItem:
         return CallItem(HangUp())
 

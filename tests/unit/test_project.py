@@ -13,11 +13,13 @@ from typer.main import get_command
 
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.holding_sound import holding_sound
 from voice_openai_connect.cli import app
 from voice_openai_connect.config import Settings
 from voice_openai_connect.metrics import Metrics
 from voice_openai_connect.own_tools import OwnTool
 from voice_openai_connect.profile import load_profiles
+from voice_openai_connect.simulator.sound import write_stereo_wav
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -121,8 +123,10 @@ def test_every_decision_is_in_the_list():
 
 @pytest.mark.parametrize("number", range(len(blocks(read("docs/profile.md"), "toml"))))
 def test_the_profiles_in_the_documents_load(number: int, tmp_path: Path):
-    path = tmp_path / "agent.toml"
-    path.write_text(blocks(read("docs/profile.md"), "toml")[number], encoding="utf-8")
+    path, text = tmp_path / "agent.toml", blocks(read("docs/profile.md"), "toml")[number]
+    path.write_text(text, encoding="utf-8")
+    for recording in re.findall(r'holding_sound = "(.+?)"', text):
+        write_stereo_wav(tmp_path / recording, holding_sound(), holding_sound())
 
     assert load_profiles(path).default.options.greeting
 

@@ -305,7 +305,7 @@ class Gateway:
         resumed = None
         if resumes:
             nobody_came = start.parameters.get(_NOBODY_CAME, "")
-            known = (await self.sessions.memory.recall(start.call_sid)).checkpoint
+            known = (await self.sessions.memory.take_over(start.call_sid)).checkpoint
             resumed = taken_up(known, nobody_came if nobody_came in _DIALS_END else "")
             if resumed.nobody_came:
                 self.sessions.memory.note_dial(start.call_sid, limits.DIAL_ATTEMPTS, DialOutcome(resumed.nobody_came))

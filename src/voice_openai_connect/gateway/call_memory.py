@@ -54,8 +54,14 @@ class CallMemory:
 
     async def recall(self, call_sid: str) -> CallItem:
         """What is known about this call; an empty item if nobody knows anything."""
+        return self._with_own(call_sid, await self._answer(self._store.recall_call(call_sid), "recall call"))
+
+    async def take_over(self, call_sid: str) -> CallItem:
+        """As `recall`, for a stream that goes on with the call: what an earlier one still writes does not count."""
+        return self._with_own(call_sid, await self._answer(self._store.take_over(call_sid), "take over"))
+
+    def _with_own(self, call_sid: str, item: CallItem | None) -> CallItem:
         own = self._own.get(call_sid, _Own())
-        item = await self._answer(self._store.recall_call(call_sid), "recall call")
         if item is None:
             return CallItem(step=own.step, dials=own.dials)
         dials = {**own.dials, **item.dials}

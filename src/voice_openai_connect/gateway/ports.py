@@ -59,6 +59,11 @@ class HandoverStore(Protocol):
         """Everything that is kept about a call; an empty item if it is unknown or its time is over."""
         ...
 
+    async def take_over(self, call_sid: str) -> CallItem:
+        """As `recall_call`, for a stream that goes on with the call. Steps and checkpoints of an earlier stream, which
+        an instance may still hold half open, are quietly dropped from now on."""
+        ...
+
     async def note_asked(self, call_sid: str) -> None:
         """Keep that Twilio asked just now what is next for this call. Keeps all the rest."""
         ...

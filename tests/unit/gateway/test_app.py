@@ -141,6 +141,9 @@ class Store:
         self.revoked.append(token)
         return True
 
+    async def take_over(self, call_sid: str) -> CallItem:
+        return await self.recall_call(call_sid)
+
     async def recall_call(self, call_sid: str) -> CallItem:
         if self.trouble is not None:
             await self.trouble()

@@ -139,3 +139,19 @@ async def test_only_so_many_calls_are_kept_and_the_oldest_go_first(
 
     known = [(await one.recall(f"CA{number}")).step for number in range(5)]
     assert known == [None, None, STEP, STEP, STEP]
+
+
+async def test_a_stream_that_goes_on_with_a_call_tells_the_store_so_and_gets_what_is_known(table: Table) -> None:
+    await Instance(table).remember_step("CA1", STEP)
+
+    assert await Instance(table).take_over("CA1") == CallItem(STEP)
+    assert table.taken_over == ["CA1"]
+
+
+async def test_a_store_that_fails_at_the_taking_over_leaves_what_this_process_knows(table: Table) -> None:
+    table.does = fails
+    one = Instance(table)
+    one.note_dial("CA1", 1, DialOutcome.BUSY)
+
+    assert await one.take_over("CA1") == CallItem(dials={1: DialOutcome.BUSY})
+    assert one.failures == ["take over"]
