@@ -1,4 +1,7 @@
-"""voice-connect: serve | demo | replay | doctor | setup | profile. Heavy imports wait until their command is called."""
+"""voice-connect: serve | demo | replay | doctor | reconcile | setup | profile.
+
+Heavy imports wait until their command is called.
+"""
 
 import asyncio
 import sys
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from voice_openai_connect import __version__
+from voice_openai_connect import __version__, limits
 
 if TYPE_CHECKING:
     from voice_openai_connect.config import Settings
@@ -101,6 +104,20 @@ def doctor(env_file: EnvFile = DEFAULT_ENV_FILE) -> None:
     from voice_openai_connect.doctor import run_doctor
 
     raise typer.Exit(run_doctor(typer.echo, env_file=env_file))
+
+
+@app.command()
+def reconcile(
+    hours: Annotated[
+        int, typer.Option(min=1, max=limits.RECONCILE_HOURS_MAX, help="How far to look back.")
+    ] = limits.RECONCILE_HOURS,
+    env_file: EnvFile = DEFAULT_ENV_FILE,
+) -> None:
+    """Compare Twilio's list of calls with ours; name every caller of whom we do not know how their call ended."""
+    from voice_openai_connect.reconcile import run_reconcile
+
+    _point_out_misspelt(env_file)
+    raise typer.Exit(run_reconcile(typer.echo, lambda text: typer.echo(text, err=True), hours=hours, env_file=env_file))
 
 
 @setup.command("table")

@@ -346,6 +346,8 @@ RECONCILE_HOURS: Final = 24
 """How far the command looks back unless told otherwise: once a day is how it is meant to be run."""
 RECONCILE_HOURS_MAX: Final = ENDED_CALL_TTL_S // 3_600
 """Of calls before that nothing is known any more."""
+RECONCILE_GRACE_S: Final = 60
+"""From the end of a call until its end must have been written down; a few seconds are enough on an ordinary day."""
 CALLS_PAGE: Final = 500
 """Call records asked for at once: 500 of them are about 800 KB, and an answer may have a megabyte."""
 CALLS_PAGES: Final = 200

@@ -50,7 +50,9 @@ def env_file(folder: Path, **changes: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("command", [["serve"], ["setup", "table"], ["setup", "hubspot"], ["setup", "connect"]])
+@pytest.mark.parametrize(
+    "command", [["serve"], ["reconcile"], ["setup", "table"], ["setup", "hubspot"], ["setup", "connect"]]
+)
 def test_settings_that_cannot_be_used_end_a_command_with_the_whole_list(command: Sequence[str]) -> None:
     result = run(*command)
 
@@ -226,3 +228,18 @@ def test_a_demo_without_its_packages_says_how_to_get_them(monkeypatch: pytest.Mo
     assert result.exit_code == 2
     assert "make demo" in result.stderr
     assert "numpy" in result.stderr
+
+
+@pytest.mark.parametrize(("hours", "bound"), [("0", "1"), ("49", "48")])
+def test_one_can_look_back_only_as_far_as_anything_is_known(hours: str, bound: str) -> None:
+    result = run("reconcile", "--hours", hours)
+
+    assert result.exit_code == 2
+    assert f"than or equal to {bound}" in result.stderr
+
+
+def test_looking_back_without_a_number_says_which_setting_is_missing(tmp_path: Path) -> None:
+    result = run("reconcile", "--env-file", env_file(tmp_path))
+
+    assert result.exit_code == 2
+    assert "TWILIO_PHONE_NUMBER: is not set" in result.stderr

@@ -3,9 +3,12 @@
 import re
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Annotated, Final, Self, TypeVar
 
 import httpx2
 import msgspec
@@ -20,14 +23,15 @@ BASE_URL: Final = "https://api.twilio.com"
 _CALL_SID: Final = re.compile("CA[0-9a-f]{32}")
 _CALL_GONE: Final = frozenset({20404, 21220})
 """No such call; the call is not in progress."""
+_LIVE: Final = frozenset({"queued", "ringing", "in-progress"})
 _RETRYABLE: Final = frozenset({"rate_limited", "unavailable", "timeout", "unreachable"})
 
 
 class TwilioError(Exception):
     """Twilio did not do what was asked.
 
-    `reason` is one of denied, refused, rate_limited, unavailable, timeout, unreachable, malformed; `code` is
-    Twilio's own error number, or 0. Never carries credentials, numbers or TwiML.
+    `reason` is one of denied, refused, rate_limited, unavailable, timeout, unreachable, malformed, too_many; `code`
+    is Twilio's own error number, or 0. Never carries credentials, numbers or TwiML.
     """
 
     def __init__(self, reason: str, *, code: int = 0) -> None:
@@ -46,6 +50,20 @@ class _Anything(msgspec.Struct):
     pass
 
 
+class _Record(msgspec.Struct, rename={"from_": "from"}):
+    sid: Annotated[str, msgspec.Meta(pattern="^CA[0-9a-f]{32}$")]
+    status: str
+    direction: str = ""
+    from_: str = ""
+    start_time: str | None = None
+    duration: Annotated[str, msgspec.Meta(pattern="^[0-9]{0,9}$")] | None = None
+
+
+class _Page(msgspec.Struct):
+    calls: list[_Record]
+    next_page_uri: str | None = None
+
+
 class _Account(msgspec.Struct):
     status: str = ""
 
@@ -59,6 +77,23 @@ class _Number(msgspec.Struct):
 
 class _Numbers(msgspec.Struct):
     incoming_phone_numbers: list[_Number] = []
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """What Twilio remembers of a call that came in."""
+
+    sid: str
+    status: str
+    """One of queued, ringing, in-progress, canceled, completed, failed, busy, no-answer."""
+    caller: str
+    started_at: datetime
+    duration_s: int
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self.status not in _LIVE
 
 
 class TwilioClient:
@@ -98,6 +133,26 @@ class TwilioClient:
                 return False
             raise
         return True
+
+    async def calls_to(self, phone_number: str, since: datetime) -> list[CallRecord]:
+        """The calls that came in to this number since then, latest first. `since` must know its time zone.
+
+        Raises `TwilioError`: ``too_many`` beyond `CALLS_PAGES` pages.
+        """
+        # `StartTime>` is the parameter's whole name; the times are as Twilio's own client writes them.
+        when = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        query: dict[str, str] | None = {"To": phone_number, "StartTime>": when, "PageSize": str(limits.CALLS_PAGE)}
+        own = path = f"{self._account}/Calls.json"
+        found: list[CallRecord] = []
+        for _ in range(limits.CALLS_PAGES):
+            page = await self._call("GET", path, _Page, query=query)
+            found += [record for each in page.calls if (record := _call_record(each)) and record.started_at >= since]
+            if not page.next_page_uri:
+                return found
+            path, query = page.next_page_uri, None
+            if not path.startswith(f"{own}?"):  # our credentials go nowhere else
+                raise TwilioError("malformed")
+        raise TwilioError("too_many")
 
     async def check(self, phone_number: str, voice_url: str, fallback_url: str = "") -> list[Finding]:
         """Whether the account lives and its number calls us, for the doctor. Reads only. Never raises."""
@@ -149,6 +204,17 @@ class TwilioClient:
             return msgspec.json.decode(answer.content, type=returns)
         except msgspec.MsgspecError:
             raise TwilioError("malformed") from None
+
+
+def _call_record(record: _Record) -> CallRecord | None:
+    """A call that came in; None for one that we made, or that has not begun."""
+    if record.direction != "inbound" or not record.start_time:
+        return None
+    try:
+        started_at = parsedate_to_datetime(record.start_time)
+    except ValueError:
+        raise TwilioError("malformed") from None
+    return CallRecord(record.sid, record.status, record.from_, started_at, int(record.duration or 0))
 
 
 def _refusal(answer: http_client.Answer) -> TwilioError:

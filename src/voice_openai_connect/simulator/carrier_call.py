@@ -114,6 +114,7 @@ class CarriedCall:
     def __init__(self, exchange: Exchange, from_: str, to: str) -> None:
         self.sid = "CA" + secrets.token_hex(16)
         self.from_, self.to = from_, to
+        self.began_at = datetime.now(UTC).replace(microsecond=0)
         self.requests: list[WebhookRequest] = []
         self.dials: list[Dialled] = []
         self.streams: list[MediaStream] = []

@@ -1,4 +1,4 @@
-"""Twilio's REST API as far as a gateway uses it: the account, its numbers, and live calls moved or ended.
+"""Twilio's REST API as far as a gateway uses it: the account, its numbers, its calls, and live ones moved or ended.
 
 Errors have Twilio's shape and numbers: 20003 for credentials, 20404 for what does not exist, 20429 for too many at
 once, 21220 for a call that is over. The rest is 20001, "bad request".
@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from voice_openai_connect.simulator.carrier import SimulatedCarrier
 from voice_openai_connect.simulator.carrier_call import CarriedCall
+from voice_openai_connect.simulator.carrier_records import CallRecord, ListError, listed
 from voice_openai_connect.simulator.carrier_twiml import Document as Twiml
 from voice_openai_connect.simulator.carrier_twiml import Redirect, TwimlError, read
 from voice_openai_connect.simulator.serving import serving
@@ -55,13 +56,17 @@ Serve = Callable[[Request, dict[str, str]], Awaitable[dict[str, Any]]]
 
 @dataclass
 class RestApi:
-    """The API of one carrier. `troubles` are met by the next requests, one each; `requests` is what was asked."""
+    """The API of one carrier. `troubles` are met by the next requests, one each; `requests` is what was asked.
+
+    `past` are calls that were made before the town was there.
+    """
 
     carrier: SimulatedCarrier
     keys: dict[str, str] = field(default_factory=dict[str, str])
     """API keys and their secrets, beside the account's own."""
     troubles: deque[Trouble] = field(default_factory=deque[Trouble])
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list[tuple[str, str, dict[str, str]]])
+    past: list[CallRecord] = field(default_factory=list[CallRecord])
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[str]:
@@ -75,6 +80,7 @@ class RestApi:
             routes=[
                 Route(ACCOUNT + ".json", self._route(self._account)),
                 Route(ACCOUNT + "/IncomingPhoneNumbers.json", self._route(self._numbers)),
+                Route(ACCOUNT + "/Calls.json", self._route(self._list_calls), methods=["GET"]),
                 Route(ACCOUNT + "/Calls/{call}.json", self._route(self._fetch_call), methods=["GET"]),
                 Route(ACCOUNT + "/Calls/{call}.json", self._route(self._update_call), methods=["POST"]),
             ],
@@ -129,6 +135,13 @@ class RestApi:
         found = [number] if wanted == account.number else []
         return {"incoming_phone_numbers": found, "page": 0, "page_size": 50, "next_page_uri": None}
 
+    async def _list_calls(self, request: Request, form: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002
+        records = [*self.past, *map(_record, self.carrier.calls.values())]
+        try:
+            return listed(records, dict(request.query_params), self.carrier.account.sid)
+        except ListError as error:
+            raise RestError(400, 20001, str(error)) from error
+
     async def _fetch_call(self, request: Request, form: dict[str, str]) -> dict[str, Any]:  # noqa: ARG002
         return self._described(self._call(request))
 
@@ -156,15 +169,14 @@ class RestApi:
         return call
 
     def _described(self, call: CarriedCall) -> dict[str, Any]:
-        return {
-            "sid": call.sid,
-            "account_sid": self.carrier.account.sid,
-            "from": call.from_,
-            "to": call.to,
-            "status": call.status,
-            "direction": "inbound",
-            "api_version": "2010-04-01",
-        }
+        return _record(call).described(self.carrier.account.sid)
+
+
+def _record(call: CarriedCall) -> CallRecord:
+    over = call.status not in LIVE
+    return CallRecord(
+        call.sid, call.from_, call.to, call.status, call.began_at, round(call.now_ms / 1_000) if over else None
+    )
 
 
 def _document(form: dict[str, str], base: str) -> Twiml:

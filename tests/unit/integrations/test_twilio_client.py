@@ -2,6 +2,7 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 from voice_openai_connect import limits
-from voice_openai_connect.integrations.twilio_client import TwilioClient, TwilioError
+from voice_openai_connect.integrations.twilio_client import CallRecord, TwilioClient, TwilioError
 from voice_openai_connect.simulator.scripted_http import HANGS, Answer, ScriptedHttp
 
 ACCOUNT = "AC" + "0" * 32
@@ -168,3 +169,70 @@ async def test_a_number_without_a_fallback_is_a_warning() -> None:
 async def test_a_fallback_other_than_the_one_wanted_is_a_warning() -> None:
     found = await states(says(200, status="active"), number(), fallback_url="https://another.example.com/")
     assert found["Twilio fallback"] == "warning"
+
+
+# --- The list of calls
+
+SINCE = datetime(2026, 11, 22, tzinfo=UTC)
+LATER = "Sun, 22 Nov 2026 03:04:05 +0000"
+
+
+def call(**fields: Any) -> dict[str, Any]:
+    usual = {"sid": CALL, "status": "completed", "direction": "inbound", "from": "+61491570006", "duration": "61"}
+    return {**usual, "start_time": LATER, **fields}
+
+
+async def test_calls_that_came_in_are_listed_with_what_is_known_of_them() -> None:
+    async with account(says(200, calls=[call()])) as (twilio, _):
+        (found,) = await twilio.calls_to(NUMBER, SINCE)
+    assert found == CallRecord(CALL, "completed", "+61491570006", datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC), 61)
+    assert found.over
+
+
+async def test_what_follows_a_page_is_asked_for_where_the_page_says() -> None:
+    more = f"/2010-04-01/Accounts/{ACCOUNT}/Calls.json?PageSize=500&Page=1&PageToken=PA1"
+    answers = says(200, calls=[call()], next_page_uri=more), says(200, calls=[call()])
+    async with account(*answers) as (twilio, script):
+        assert len(await twilio.calls_to(NUMBER, SINCE)) == 2
+    assert script.asked[1].query == "PageSize=500&Page=1&PageToken=PA1"
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example.com/Calls.json?a=b", "/2010-04-01/Accounts/ACother/x?"])
+async def test_our_credentials_go_to_no_other_place_that_a_page_names(elsewhere: str) -> None:
+    async with account(says(200, calls=[], next_page_uri=elsewhere)) as (twilio, script):
+        with pytest.raises(TwilioError, match="malformed"):
+            await twilio.calls_to(NUMBER, SINCE)
+    assert len(script.asked) == 1
+
+
+async def test_calls_that_are_not_asked_for_are_left_out() -> None:
+    others = [
+        call(direction="outbound-dial"),
+        call(start_time=None, status="queued"),
+        call(start_time="Sat, 21 Nov 2026 23:59:59 +0000"),  # should Twilio take the time for its day
+    ]
+    async with account(says(200, calls=others)) as (twilio, _):
+        assert await twilio.calls_to(NUMBER, SINCE) == []
+
+
+@pytest.mark.parametrize("broken", [{"sid": "CA1"}, {"start_time": "soon"}, {"duration": "long"}, {"status": None}])
+async def test_a_record_that_makes_no_sense_is_malformed(broken: dict[str, Any]) -> None:
+    async with account(says(200, calls=[call(**broken)])) as (twilio, _):
+        with pytest.raises(TwilioError, match="malformed"):
+            await twilio.calls_to(NUMBER, SINCE)
+
+
+async def test_a_list_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CALLS_PAGES", 3)
+    more = f"/2010-04-01/Accounts/{ACCOUNT}/Calls.json?Page=1"
+    async with account(says(200, calls=[], next_page_uri=more)) as (twilio, script):
+        with pytest.raises(TwilioError, match="too_many"):
+            await twilio.calls_to(NUMBER, SINCE)
+    assert len(script.asked) == 3
+
+
+@pytest.mark.parametrize(("status", "over"), [("in-progress", False), ("ringing", False), ("busy", True)])
+async def test_a_call_is_over_unless_twilio_says_that_it_lives(status: str, *, over: bool) -> None:
+    async with account(says(200, calls=[call(status=status, duration=None)])) as (twilio, _):
+        (found,) = await twilio.calls_to(NUMBER, SINCE)
+    assert found.over is over
