@@ -2,7 +2,7 @@
 
 An entry a conversation (`outbox#{conversation_id}`), and a few index items that hold the conversations with an entry
 as a set of strings. Both are changed in one transaction, so an entry that is kept is always found, without a scan and
-without a second index of the table (docs/decisions/0011). An entry is leased by a conditional write.
+without a second index of the table (docs/decisions/0014). An entry is leased by a conditional write.
 """
 
 import asyncio
