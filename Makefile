@@ -43,6 +43,9 @@ WORKERS ?= 5
 test: .venv/.dev-ready ## run every test (ARGS="tests/unit -k name" for some)
 	@$(RUN)python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+images: .venv/.dev-ready ## carry the Dockerfiles' steps out in an empty folder, without Docker (downloads packages)
+	@IMAGES=1 $(RUN)python -m pytest tests/journeys/test_images.py -q
+
 # Virtual calls with every promise checked, on every core; about 60 a second and core.
 SEEDS ?= 500
 
@@ -82,4 +85,4 @@ serve: .venv/.dev-ready ## run the gateway with the settings in .env
 clean: ## remove what make has installed
 	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis out
 
-.PHONY: help setup demo test simulate mutation kill-test deploy-test soak check format serve clean
+.PHONY: help setup demo test images simulate mutation kill-test deploy-test soak check format serve clean
