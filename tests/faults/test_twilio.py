@@ -1,5 +1,6 @@
 """Twilio: its side fails, or somebody pretends to be Twilio: forged, repeated, lost, slow, hostile."""
 
+import asyncio
 import base64
 import json
 import time
@@ -492,7 +493,7 @@ async def test_T14_twilios_rest_api_is_not_there(quick_town: OpenTown) -> None:
 async def test_T15_a_caller_who_leaves_during_the_transfer(quick_town: OpenTown) -> None:
     """Fault: the caller hangs up while the transfer is being prepared.
 
-    Hears: nothing more; nobody is dialled.
+    Hears: nothing more; nobody is dialled, and the ticket says that the caller left.
     """
     async with quick_town() as town:
         call = await ring(town, Listen(ms=300), Press("0"), HangUp())
@@ -500,3 +501,6 @@ async def test_T15_a_caller_who_leaves_during_the_transfer(quick_town: OpenTown)
         assert await over(call) == "caller-hung-up"
         assert call.dials == []
         assert town.center.contacts == []
+        async with asyncio.timeout(END_S):
+            while "caller left" not in str(town.crm.tickets):  # noqa: ASYNC110 - the outbox delivers when it can
+                await asyncio.sleep(0.05)

@@ -91,6 +91,10 @@ class ContactCenter:
     """From entering the queue to the agent's hello, when one is free."""
     talk_ms: int | None = None
     """After how long the agent hangs up; None leaves that to the caller."""
+    rings_ms: int = 0
+    """How long it rings before anything else happens."""
+    deaf: bool = False
+    """Tones do not get through."""
     busy: bool = False
     """The number is busy."""
     unanswered: bool = False
@@ -114,6 +118,8 @@ class ContactCenter:
 
     async def answer(self, end: LineEnd) -> None:
         """Take one call, from ringing to its end. Raises `Busy`, `NoAnswer` and `Canceled`."""
+        if not await self._rings_through(end):
+            return
         if self.busy:
             raise Busy
         if self.unanswered:
@@ -126,7 +132,7 @@ class ContactCenter:
         contact = Contact(str(uuid.uuid4()), customer_number=end.far, system_number=end.near)
         self.contacts.append(contact)
         self._enter(contact, "flow")
-        line = _PacedLine(end)
+        line = _PacedLine(end, deaf=self.deaf)
         try:
             if await self._run_flow(contact, line):
                 await self._serve(contact, line, end)
@@ -135,6 +141,15 @@ class ContactCenter:
         finally:
             end.hang_up()
             self._enter(contact, "ended")
+
+    async def _rings_through(self, end: LineEnd) -> bool:
+        """Ring; False if the caller has given up by then."""
+        clock = FrameClock()
+        for _ in range(self.rings_ms // FRAME_MS):
+            await clock.step()
+            if end.hung_up:
+                return False
+        return True
 
     async def _drop(self, end: LineEnd, after_ms: int) -> None:
         """Answer, say nothing, and hang up."""
@@ -230,8 +245,9 @@ def _ignore(keys: str) -> None:
 class _PacedLine:
     """A line end at the pace of real time: a frame out every 20 ms, and everything heard until then."""
 
-    def __init__(self, end: LineEnd) -> None:
+    def __init__(self, end: LineEnd, *, deaf: bool = False) -> None:
         self._end = end
+        self._deaf = deaf
         self._clock = FrameClock()
         self._detector = DtmfDetector()
 
@@ -244,7 +260,7 @@ class _PacedLine:
         keys = ""
         while (heard := self._end.receive_now()) is not None:
             keys += self._detector.feed(heard)
-        return keys
+        return "" if self._deaf else keys
 
     async def wait_for(self, work: Awaitable[Result], heard: Callable[[str], None]) -> Result:
         """Say nothing until the work is done. Raises `LineDownError`, and then the work is given up."""

@@ -212,6 +212,18 @@ async def test_a_line_that_drops_is_answered_and_down_again_and_nobody_has_heard
     assert center.contacts == center.runs == []
 
 
+async def test_a_number_that_rings_for_long_is_not_answered_by_then_and_notices_who_gives_up() -> None:
+    center = ContactCenter(knows, rings_ms=60_000)
+    ours, theirs = line(CALLER, CENTER)
+    answering = asyncio.create_task(center.answer(theirs))
+    await FrameClock().step()
+    assert not ours.far_end_answered
+    ours.hang_up()
+    await asyncio.wait_for(answering, 10)
+
+    assert center.contacts == []
+
+
 async def test_a_line_that_drops_notices_a_caller_who_is_quicker() -> None:
     center = ContactCenter(knows, drops_after_ms=60_000)
     ours, theirs = line(CALLER, CENTER)
