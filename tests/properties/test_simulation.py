@@ -2,7 +2,7 @@
 
 from voice_openai_connect.simulator.simulation import DEAD_AIR_MS, simulate
 
-SEEDS = range(200)
+SEEDS = range(120)
 
 
 def test_every_call_keeps_its_promises() -> None:

@@ -26,21 +26,16 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Final
 
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.checkpoint import LOST, Checkpoint
-from voice_openai_connect.call.next_step import (
-    FAIL_OPEN,
-    DialPerson,
-    HangUp,
-    NextStep,
-    PromiseCallBack,
-    ResumeStream,
-)
-from voice_openai_connect.call.transfer import after_dial, after_stream
+from voice_openai_connect.call.next_step import DialPerson, NextStep, PromiseCallBack, ResumeStream
+from voice_openai_connect.call.outcome import DialOutcome
+from voice_openai_connect.call.transfer import after_dial, after_stream, dial_outcome, to_a_person
 from voice_openai_connect.simulator.simulation_promises import DEAD_AIR_MS, Outcome, Promises
 from voice_openai_connect.simulator.simulation_stream import WISH, Scene, Stream
 from voice_openai_connect.simulator.simulation_world import Agenda, Turns, Weather
@@ -143,7 +138,7 @@ class Simulation:
     def _next_step(self) -> NextStep:
         item = self._scene.item
         step = after_stream(item, caller_left=False)
-        return FAIL_OPEN if isinstance(step, ResumeStream) and not self._room() else step
+        return to_a_person(item) if isinstance(step, ResumeStream) and not self._room() else step
 
     def _room(self) -> bool:
         """Whether another instance, or this one, takes a stream."""
@@ -171,14 +166,22 @@ class Simulation:
     def _dial_ended(self, attempt: int) -> None:
         if self._over:
             return
-        status, duration_s, bridged = "completed", 60, True
-        if self._rng.random() < self._weather.dial_fails:
-            status, duration_s, bridged = self._rng.choice(_FAILED_DIALS)
-        step = after_dial(status, attempt=attempt, duration_s=duration_s, bridged=bridged)
-        if isinstance(step, HangUp):
+        item, outcome = self._scene.item, self._draw_dial()
+        step = after_dial(outcome, item, attempt=attempt, may_resume=self._room())
+        item = self._scene.item = replace(item, dials={**item.dials, attempt: outcome})
+        if isinstance(step, ResumeStream) and item.checkpoint and not item.checkpoint.nobody_came:
+            back = item.checkpoint.brought_back(step.nobody_came)
+            self._scene.item = replace(item, checkpoint=back, step=None)
+        if outcome is DialOutcome.CONNECTED:
             self._end("dial")
         else:
             self._go_on(step)
+
+    def _draw_dial(self) -> DialOutcome:
+        status, duration_s, bridged = "completed", 60, True
+        if self._rng.random() < self._weather.dial_fails:
+            status, duration_s, bridged = self._rng.choice(_FAILED_DIALS)
+        return dial_outcome(status, duration_s=duration_s, bridged=bridged, caller_left=False)
 
     @property
     def _over(self) -> bool:

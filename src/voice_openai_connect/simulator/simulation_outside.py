@@ -8,7 +8,7 @@ from typing import Final, Literal
 from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
-from voice_openai_connect.call.tools import END_CALL, TRANSFER
+from voice_openai_connect.call.tools import END_CALL, TAKE_MESSAGE, TRANSFER
 from voice_openai_connect.simulator.simulation_world import Agenda, Weather
 
 ITEM_BYTES: Final = 250
@@ -19,11 +19,20 @@ OWN_TOOL: Final = "order_status"
 class Model:
     """A model that connects or not, hears turns, answers, calls tools, stalls, dies, and sometimes lies."""
 
-    def __init__(self, agenda: Agenda, rng: Random, weather: Weather, post: Callable[[ev.Event], None]) -> None:
+    def __init__(
+        self,
+        agenda: Agenda,
+        rng: Random,
+        weather: Weather,
+        post: Callable[[ev.Event], None],
+        *,
+        takes_messages: bool = False,
+    ) -> None:
         self._agenda = agenda
         self._rng = rng
         self._weather = weather
         self._post = post
+        self._takes_messages = takes_messages
         self._session = 0
         self.running = False
         """Whether a session is open, or being opened."""
@@ -147,7 +156,9 @@ class Model:
         tool = self._purpose == "reply" and self._chance(self._weather.tool_wanted)
         ends = self._purpose == "reply" and self._chance(self._weather.end_wanted)
         moves = self._purpose == "reply" and self._chance(self._weather.transfer_wanted)
-        calls = [name for name, wanted in ((OWN_TOOL, tool), (TRANSFER, moves), (END_CALL, ends)) if wanted]
+        notes = self._purpose == "reply" and self._takes_messages and self._chance(self._weather.message_wanted)
+        wishes = ((OWN_TOOL, tool), (TRANSFER, moves), (TAKE_MESSAGE, notes), (END_CALL, ends))
+        calls = [name for name, wanted in wishes if wanted]
         voiced = not calls or self._chance(0.5)
         at = self._speak(response_id) if voiced else 0
         if calls and self._chance(self._weather.model_lies):
@@ -162,7 +173,7 @@ class Model:
     def _arguments(self) -> str:
         if self._chance(self._weather.model_lies):
             return self._rng.choice(["", "[]", "{", '{"summary": 5}'])
-        return json.dumps({"reason": "r", "summary": "s"} if self._chance(0.5) else {})
+        return json.dumps({"reason": "r", "summary": "s", "message": "m"} if self._chance(0.5) else {})
 
     def _speak(self, response_id: str) -> int:
         """Send speech several times faster than it plays; how long that takes, in ms."""

@@ -21,6 +21,7 @@ _DEADLINES: Final = {
     Phase.SAYING_GOODBYE: {"goodbye"},
     Phase.HANDING_OVER: {"sentence", "summary", "crm", "save"},
     Phase.DIALING: {"late"},
+    Phase.CLEARING_UP: {"late"},
 }
 """Of these timers, at least one is set in the phase."""
 

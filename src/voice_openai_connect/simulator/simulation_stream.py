@@ -28,7 +28,7 @@ _FOR_THE_LINE: Final = frozenset({do.PlayAudio, do.MarkPlayback, do.ClearPlaybac
 _NOT_TOLD: Final = frozenset(
     {ev.CallerAudio, ev.PlaybackReached, do.MarkPlayback, do.SendCallerAudio, do.SetTimer, do.CancelTimer}
 )
-_OPEN_END: Final = frozenset({Phase.TALKING, Phase.ENDED})
+_OPEN_END: Final = frozenset({Phase.TALKING, Phase.ENDED, Phase.CLEARING_UP})
 """In the other phases the caller waits for us, whatever else happens."""
 
 
@@ -67,7 +67,8 @@ class Stream:
         identity = CallIdentity("CA1", "conv", "ho", "+15550100", "+15550199")
         self.call = Call(identity, _settings(rng), resumed)
         self.line = Line(agenda, rng, lambda name: self.post(ev.PlaybackReached(name)), weather.marks)
-        self.model = Model(agenda, rng, weather, self.post)
+        back = resumed is not None and bool(resumed.nobody_came)
+        self.model = Model(agenda, rng, weather, self.post, takes_messages=back)
         self._services = Services(agenda, rng, weather, self.post)
         self._timers: dict[str, int] = {}
         self._tools: set[str] = set()

@@ -65,6 +65,7 @@ class Weather:
     store_fails: float
     dial_fails: float
     no_room: float
+    message_wanted: float
     caller_silent: bool
     interrupts: float
     wants_person: float
@@ -99,6 +100,7 @@ class Weather:
             store_fails=chance(0.3, 0.1),
             dial_fails=chance(0.7, 0.3),
             no_room=chance(0.3, 0.1),
+            message_wanted=chance(0.5, 0.6),
             caller_silent=rng.random() < 0.1,
             interrupts=chance(0.05, 0.5),
             wants_person=chance(0.2, 0.5),

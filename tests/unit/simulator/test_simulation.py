@@ -12,8 +12,9 @@ from voice_openai_connect.simulator.simulation import main, simulate, simulate_m
 SEEDS = range(60)
 
 
-def broken_promises() -> str:
-    return " ".join(text for seed in SEEDS for text in simulate(seed, told=False).broken)
+def is_found(broken_promise: str) -> bool:
+    """Whether one of the calls breaks this promise."""
+    return any(broken_promise in text for seed in SEEDS for text in simulate(seed, told=False).broken)
 
 
 def test_a_seed_is_one_call_to_the_last_millisecond() -> None:
@@ -30,7 +31,7 @@ def test_a_call_goes_the_same_way_whether_it_is_told_or_not_and_in_whatever_proc
 
 
 def test_calls_are_taken_up_again_moved_dialled_and_dialled_again() -> None:
-    signs = {"ResumeStream", "MoveStream", "the line breaks", "the instance dies", "attempt=2", "marks_missing"}
+    signs = {"MoveStream", "the line breaks", "the instance dies", "attempt=2", "marks_missing", "take_message"}
     for seed in range(400):
         trace = "\n".join(simulate(seed).trace)
         signs = {sign for sign in signs if sign not in trace}
@@ -58,7 +59,7 @@ def test_a_call_that_leaves_its_callers_in_silence_is_found(monkeypatch: pytest.
 
     monkeypatch.setattr(Patience, "fill", nothing)
 
-    assert "of dead air" in broken_promises()
+    assert is_found("of dead air")
 
 
 def test_a_call_that_believes_that_all_it_sent_was_heard_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +68,7 @@ def test_a_call_that_believes_that_all_it_sent_was_heard_is_found(monkeypatch: p
 
     monkeypatch.setattr(Playback, "_heard", all_sent)
 
-    assert "were heard; it was" in broken_promises()
+    assert is_found("were heard; it was")
 
 
 def test_a_call_that_speaks_after_its_end_or_moves_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,10 +79,9 @@ def test_a_call_that_speaks_after_its_end_or_moves_twice_is_found(monkeypatch: p
         return commands + tuple(c for c in commands if isinstance(c, do.CloseStream | do.SaveHandover))
 
     monkeypatch.setattr(Call, "handle", twice)
-    found = broken_promises()
 
-    assert "CloseStream for the second time" in found
-    assert "SaveHandover for the second time" in found
+    assert is_found("CloseStream for the second time")
+    assert is_found("SaveHandover for the second time")
 
 
 def test_a_wait_without_a_timer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,10 +93,10 @@ def test_a_wait_without_a_timer_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(Call, "handle", without)
 
-    assert "waits without a timer, saying_goodbye" in broken_promises()
+    assert is_found("waits without a timer, saying_goodbye")
 
 
 def test_a_call_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HandingOver, "ready", False)
 
-    assert "never ended: handing_over" in broken_promises()
+    assert is_found("never ended: handing_over")
