@@ -1,18 +1,23 @@
-"""HubSpot: it never stands between a caller and a person."""
+"""HubSpot: it never stands between a caller and a person, and it gets everything in the end."""
 
+import asyncio
+import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
+from voice_openai_connect import limits
 from voice_openai_connect.simulator.caller import Listen, Press, Step
 from voice_openai_connect.simulator.carrier_call import CarriedCall
+from voice_openai_connect.simulator.gateway_process import GatewayProcess
 from voice_openai_connect.simulator.scripted_http import DRIPS, Answer, ScriptedHttp
 from voice_openai_connect.simulator.town import CALLER, Town
 from voice_openai_connect.simulator.witness import TO_A_PERSON, over, person_knows, ring
 
 OpenTown = Callable[..., AbstractAsyncContextManager[Town]]
+LATER_S = 60
 KEY_0: tuple[Step, ...] = (Listen(ms=300), Press("0"), *TO_A_PERSON)
 
 
@@ -29,20 +34,47 @@ def ticket_told(town: Town) -> str:
     return town.center.contacts[0].attributes["hubspot_ticket_id"]
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the outbox would wait for minutes for is over in a moment."""
+    for wait in ("OUTBOX_FIRST_WAIT_S", "OUTBOX_PAUSE_FIRST_S", "OUTBOX_PAUSE_MAX_S", "OUTBOX_DENIED_S"):
+        monkeypatch.setattr(limits, wait, 1)
+
+
+async def settled(town: Town, *, owed: bool) -> None:
+    """Return when something is owed to the CRM, or when it has the ticket and nothing is owed any more."""
+    async with asyncio.timeout(LATER_S), town.table() as table:
+        while True:
+            pending = await table.outbox.pending()
+            if pending if owed else town.crm.tickets and not pending:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def delivered_once(town: Town) -> str:
+    """What the only ticket says, once the CRM has everything. Raises `TimeoutError` when that does not come."""
+    await settled(town, owed=False)
+    (ticket,) = town.crm.tickets.values()
+    return ticket.properties["content"]
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_H1_a_crm_that_will_not_have_us(quick_town: OpenTown, status: int) -> None:
     """Fault: HubSpot refuses the key or lacks a scope.
 
-    Hears: nothing of it; the person has the summary and no ticket.
+    Hears: nothing of it; the person has the summary and no ticket. Once somebody has mended it, the ticket is made.
     """
     async with quick_town() as town:
+        right = town.crm.token, town.crm.scopes
+        town.crm.token, town.crm.scopes = ("another", right[1]) if status == 401 else (right[0], frozenset[str]())
         town.crm.requests.clear()
-        town.crm.fail_next(50, status=status)
-        await transferred(town)
+        call = await transferred(town)
 
         assert ticket_told(town) == ""
         asked = [path for method, path in town.crm.requests if method == "POST" and path.endswith("/tickets")]
-        assert len(asked) <= 1  # a refusal is not tried again
+        assert len(asked) <= 1 + call.now_ms / 1_000  # a refusal is not tried again by the call, and rarely later
+        town.crm.token, town.crm.scopes = right
+        assert "Reason for the handover: key" in await delivered_once(town)
 
 
 async def test_H2_a_crm_that_asks_for_patience(quick_town: OpenTown) -> None:
@@ -55,6 +87,20 @@ async def test_H2_a_crm_that_asks_for_patience(quick_town: OpenTown) -> None:
         await transferred(town)
 
         assert len(town.crm.tickets) == 1
+
+
+async def test_H2_a_crm_that_never_stops_asking_for_patience(quick_town: OpenTown) -> None:
+    """Fault: HubSpot answers 429 to everything until the call is long over.
+
+    Hears: nothing of it; the person has the summary and no ticket. It is made later, once.
+    """
+    async with quick_town(proxied={"crm"}) as town:
+        town.crm.burst_per_10_s = 0
+        await transferred(town)
+        assert ticket_told(town) == ""
+        town.crm.burst_per_10_s = 100
+
+        assert "Reason for the handover: key" in await delivered_once(town)
 
 
 @pytest.mark.parametrize("how", ["500", "reset", "slices"])
@@ -90,15 +136,33 @@ async def test_H3_a_crm_that_does_it_and_does_not_say_so(quick_town: OpenTown, k
 
 
 async def test_H3_a_crm_that_is_down(quick_town: OpenTown) -> None:
-    """Fault: HubSpot cannot be reached at all.
+    """Fault: HubSpot cannot be reached at all until the call is long over.
 
-    Hears: nothing of it; the person has the summary and no ticket.
+    Hears: nothing of it; the person has the summary and no ticket. It is made later, once.
     """
     async with quick_town(proxied={"crm"}) as town:
         await town.proxies["crm"].go_away()
         await transferred(town)
-
         assert ticket_told(town) == ""
+        await town.proxies["crm"].come_back()
+
+        assert "Reason for the handover: key" in await delivered_once(town)
+
+
+async def test_H3_a_crm_that_is_down_until_another_process_is_there(quick_town: OpenTown) -> None:
+    """Fault: HubSpot cannot be reached, and the process that took the call is killed before it can be.
+
+    Hears: nothing of it; another process makes the ticket, once.
+    """
+    async with quick_town(proxied={"crm"}, own_process=True) as town:
+        assert town.gateway is not None
+        await town.proxies["crm"].go_away()
+        await transferred(town)
+        await settled(town, owed=True)
+        await town.gateway.stop(signal.SIGKILL)
+        await town.proxies["crm"].come_back()
+        async with GatewayProcess(town.settings, town.gateway.port):
+            assert "Reason for the handover: key" in await delivered_once(town)
 
 
 async def test_H3_a_crm_that_never_answers(quick_town: OpenTown) -> None:

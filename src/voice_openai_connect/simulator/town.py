@@ -9,12 +9,14 @@ process of its own (`voice-connect serve`) or, for tests that want to look insid
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from voice_openai_connect import limits
 from voice_openai_connect.build import Parts, open_gateway
 from voice_openai_connect.config import load_settings
 from voice_openai_connect.gateway.server import DrainingServer, server_config
@@ -215,9 +217,10 @@ def _settings(
     return {name: value for name, value in {**usual, **plan.settings}.items() if value is not None}
 
 
-def _repository(dynamo: SimulatedDynamo) -> DynamoRepository:
+def _repository(dynamo: SimulatedDynamo, clock: Callable[[], float] = time.time) -> DynamoRepository:
     return DynamoRepository(
         TABLE,
+        clock=clock,
         region=dynamo.region,
         endpoint_url=dynamo.endpoint_url,
         key=AwsKey(dynamo.access_key_id, dynamo.secret_access_key),
@@ -225,11 +228,15 @@ def _repository(dynamo: SimulatedDynamo) -> DynamoRepository:
 
 
 async def _set_up_table(dynamo: SimulatedDynamo) -> None:
-    """`voice-connect setup table`, again if it must be: a busy machine is not what the town is there to show."""
-    async with _repository(dynamo) as table:
+    """`voice-connect setup table`, again if it must be: a busy machine is not what the town is there to show.
+
+    What a town before this one was still owed has expired: its CRM is gone.
+    """
+    async with _repository(dynamo, clock=lambda: time.time() + 2 * limits.OUTBOX_TTL_S) as table:
         for tries_left in reversed(range(SET_UP_TRIES)):
             try:
                 await table.setup_table()
+                await asyncio.gather(*map(table.outbox.lease, await table.outbox.pending()))
             except StoreError:
                 if not tries_left:
                     raise
