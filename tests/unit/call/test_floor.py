@@ -56,3 +56,35 @@ def test_a_lost_model_takes_everything_asked_of_it_along() -> None:
     floor.clear()
 
     assert floor.free
+
+
+def test_a_request_that_was_refused_does_not_take_the_place_of_a_later_one() -> None:
+    floor = Floor()
+    floor.request(REPLY)
+    floor.request(TRANSFER)
+    floor.started("own", "reply")
+    floor.refused()
+
+    assert floor.finished("own") == [TRANSFER]
+
+
+def test_a_floor_is_free_only_when_nothing_is_made_asked_for_or_waiting() -> None:
+    floor = Floor()
+    assert floor.free
+
+    floor.request(REPLY)
+    assert not floor.free
+    floor.started("r1", "reply")
+    assert not floor.free
+    floor.finished("r1")
+    assert floor.free
+
+
+def test_with_the_model_goes_everything_that_was_asked_of_it() -> None:
+    floor = Floor()
+    floor.started("r1", "reply")
+    floor.request(TRANSFER)
+    floor.clear()
+
+    assert floor.free
+    assert floor.take() == []

@@ -1,10 +1,16 @@
 """The sound of waiting."""
 
 import numpy as np
+import pytest
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.holding_sound import NOTES_HZ, holding_sound, ulaw_code
 from voice_openai_connect.simulator import sound
+
+
+@pytest.fixture(autouse=True)
+def made_anew() -> None:
+    holding_sound.cache_clear()
 
 
 def test_every_sample_is_coded_as_g711_says() -> None:

@@ -1,10 +1,18 @@
 """The model's voice on its way to the caller."""
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.commands import ClearPlayback, DeleteItem, MarkPlayback, TruncateItem
+from voice_openai_connect.call.commands import (
+    CancelResponse,
+    ClearPlayback,
+    DeleteItem,
+    MarkPlayback,
+    Tell,
+    TruncateItem,
+)
 from voice_openai_connect.call.conversation import Conversation
 from voice_openai_connect.call.events import ModelAudio
-from voice_openai_connect.call.speech import Speech
+from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.speech import Speech, _Remembered  # pyright: ignore[reportPrivateUsage]
 
 
 def speech() -> Speech:
@@ -75,3 +83,76 @@ def test_muted_ids_are_forgotten_only_after_many_others() -> None:
     assert voice.is_muted("r0")
     voice.mute("one more")
     assert not voice.is_muted("r0")
+
+
+def test_an_id_is_new_only_the_first_time() -> None:
+    known = _Remembered()
+
+    assert known.add("a")
+    assert not known.add("a")
+    assert "a" in known
+
+
+def test_the_holding_sound_gives_way_to_the_answer() -> None:
+    voice = speech()
+    voice.hold(bytes(16_000), now=0)
+    voice.hold(bytes(16_000), now=2_000)
+
+    assert voice.audio(ModelAudio("r", "i", bytes(160)), now=2_500)[0] == ClearPlayback()
+    assert ClearPlayback() not in voice.audio(ModelAudio("r", "i", bytes(160)), now=2_510)
+
+
+def test_the_model_hears_nothing_of_a_holding_sound_that_was_cut() -> None:
+    voice = speech()
+    voice.hold(bytes(16_000), now=0)
+
+    assert voice.stop(now=900) == [ClearPlayback()]
+
+
+def test_a_response_that_is_still_being_played_is_not_cut_by_its_own_next_piece() -> None:
+    voice = speech()
+    voice.audio(ModelAudio("r", "i", bytes(8_000)), now=0)
+
+    assert ClearPlayback() not in voice.audio(ModelAudio("r", "i", bytes(8_000)), now=5)
+
+
+def test_what_goes_beyond_the_limit_of_unheard_audio_is_cut_off_and_stays_so() -> None:
+    voice, minute = speech(), bytes(limits.UNHEARD_AUDIO_MS * limits.BYTES_PER_MS)
+    assert CancelResponse("r") not in voice.audio(ModelAudio("r", "i", minute), now=0)
+
+    commands = voice.audio(ModelAudio("r", "i", bytes(200)), now=0)
+    assert commands[-3:] == [
+        CancelResponse("r"),
+        TruncateItem("i", limits.UNHEARD_AUDIO_MS + 20),
+        Tell(Fact.FRAMES_DROPPED, "unheard_limit"),
+    ]
+    assert voice.audio(ModelAudio("r", "i", bytes(200)), now=0) == []
+    assert voice.audio(ModelAudio("r", "j", bytes(200)), now=0) == []
+    assert voice.response_finished("r", now=0) == [DeleteItem("j")]
+
+
+def test_late_audio_of_an_item_that_was_cut_is_not_played() -> None:
+    voice = speech()
+    voice.audio(ModelAudio("r", "i", bytes(8_000)), now=0)
+    voice.stop(now=50)
+
+    assert voice.audio(ModelAudio("r", "i", bytes(8_000)), now=60) == []
+
+
+def test_one_heard_millisecond_is_enough_to_truncate_and_not_to_delete() -> None:
+    voice = speech()
+    voice.audio(ModelAudio("r", "i", bytes(8_000)), now=0)
+    voice.reached("m1", now=20)
+
+    assert voice.stop(now=20) == [ClearPlayback(), TruncateItem("i", limits.FIRST_MARK_MS)]
+
+
+def test_a_response_ends_all_of_its_items() -> None:
+    voice = speech()
+    for item in ("i", "j"):
+        voice.audio(ModelAudio("r", item, bytes(200)), now=0)
+    voice.response_finished("r", now=0)
+    for number in range(1, 9):
+        voice.reached(f"m{number}", now=200)
+
+    assert voice.all_heard

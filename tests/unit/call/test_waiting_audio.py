@@ -25,3 +25,25 @@ def test_taking_empties_it() -> None:
     waiting.take()
 
     assert waiting.take() == ([], 0)
+
+
+def test_what_was_dropped_before_counts_no_more_after_taking() -> None:
+    waiting = WaitingAudio()
+    for _ in range(200):
+        waiting.add(FRAME)
+    waiting.take()
+    for _ in range(98):
+        waiting.add(FRAME)
+
+    kept, dropped_ms = waiting.take()
+    assert len(kept) == 98
+    assert dropped_ms == 0
+
+
+def test_two_seconds_to_the_last_byte_are_kept() -> None:
+    exactly = round(limits.CALLER_AUDIO_HELD_MS * limits.BYTES_PER_MS * 4 / 3) // 2 * 2
+    waiting = WaitingAudio()
+    for half in ("a", "b"):
+        waiting.add(half * (exactly // 2))
+
+    assert [payload[0] for payload in waiting.take()[0]] == ["a", "b"]
