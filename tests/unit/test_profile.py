@@ -219,6 +219,7 @@ def test_twilio_speaks_the_profile_s_sentences(tmp_path: Path) -> None:
         "Call transfer_to_human as soon as",
         "Say nothing before you call it",
         "call end_call",
+        "call take_message",
         "unclear, cut off, silent or only noise",
         "Never invent",
         "Never ask for card numbers",

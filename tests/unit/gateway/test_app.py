@@ -12,7 +12,7 @@ import pytest
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.call_item import CallItem
-from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.checkpoint import Checkpoint, Turn
 from voice_openai_connect.call.handover import HandoverRecord, Redemption
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
@@ -159,6 +159,8 @@ class Site:
     sessions: SessionManager
     store: Store
     watch: Watch
+    aftercare: Aftercare
+    model_up: bool = True
 
     async def post(self, path: str, form: Mapping[str, str] = FORM, **more: str) -> httpx2.Response:
         """A webhook as Twilio posts it: the form, with `more` over it, signed."""
@@ -179,12 +181,13 @@ class Site:
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     store, watch = Store(), Watch()
-    sessions = SessionManager(store, max_calls=1, on_failure=watch.failed)
+    sessions, aftercare = SessionManager(store, max_calls=1, on_failure=watch.failed), Aftercare(store, None, watch)
     front = Front(PUBLIC, "wss://voice.example.com", ACCOUNT_SID, (SECRET,), PERSON, console_token="operator" * 4)
-    aftercare = Aftercare(store, None, watch)
-    app = build_app(Gateway(front, WebhooksOnly(), sessions, watch, aftercare=aftercare), watch)
+    gateway = Gateway(front, WebhooksOnly(), sessions, watch, aftercare=aftercare, model_is_up=lambda: here.model_up)
+    app = build_app(gateway, watch)
     async with serving(app) as base, httpx2.AsyncClient(trust_env=False) as client:
-        yield Site(base, client, sessions, store, watch)
+        here = Site(base, client, sessions, store, watch, aftercare)
+        yield here
         await aftercare.settled()
         await sessions.questions.close()
 
@@ -343,6 +346,111 @@ async def test_what_follows_a_dial(site: Site, attempt: int, form: Mapping[str, 
             assert response[-1].tag == "Hangup"
         case _:
             assert [verb.tag for verb in response] == ["Hangup"]
+
+
+# --- nobody came, and the caller goes back to the assistant
+
+BUSY = {"DialCallStatus": "busy"}
+
+
+def parameters_in(response: ET.Element) -> dict[str, str]:
+    """What a new stream is told; empty if there is none."""
+    return {p.get("name", ""): p.get("value", "") for p in response.findall("Connect/Stream/Parameter")}
+
+
+async def test_after_two_failed_dials_a_stream_is_opened_that_knows_how_they_ended(site: Site) -> None:
+    site.store.items[CALL_SID] = CallItem(DialPerson(token=TOKEN), Checkpoint(person_needed=True))
+    response = await site.twiml("/twilio/dialed/2", **BUSY)
+
+    assert parameters_in(response) == {"caller": FORM["From"], "called": FORM["To"], "nobody_came": "busy"}
+    item = site.store.items[CALL_SID]
+    assert item.step is None
+    assert item.checkpoint == Checkpoint(resumes=0, nobody_came="busy")
+
+
+async def test_the_same_news_again_leads_to_the_same_stream_and_overwrites_nothing(site: Site) -> None:
+    later = Checkpoint((Turn("caller", "Then take a message"),), nobody_came="busy")
+    site.store.items[CALL_SID] = CallItem(checkpoint=later, dials={1: DialOutcome.BUSY, 2: DialOutcome.BUSY})
+    response = await site.twiml("/twilio/dialed/2", DialCallStatus="no-answer")
+
+    assert parameters_in(response)["nobody_came"] == "busy"
+    assert site.store.items[CALL_SID].checkpoint == later
+
+
+async def test_a_caller_is_not_sent_back_to_a_model_that_is_known_to_be_down(site: Site) -> None:
+    site.store.items[CALL_SID] = CallItem(checkpoint=Checkpoint(person_needed=True))
+    site.model_up = False
+    response = await site.twiml("/twilio/dialed/2", **BUSY)
+
+    assert said_in(response) == ["We will call you back.", "Goodbye."]
+
+
+async def test_without_room_a_call_back_is_promised_and_nobody_is_dialled_a_third_time(site: Site) -> None:
+    back = Checkpoint(nobody_came="busy")
+    site.store.items[CALL_SID] = CallItem(checkpoint=back)
+    assert site.sessions.claim("another call")
+    response = await site.twiml("/twilio/next")
+
+    assert said_in(response) == ["We will call you back.", "Goodbye."]
+
+
+async def test_a_caller_who_is_back_and_whose_line_breaks_gets_a_stream_that_still_knows(site: Site) -> None:
+    site.store.items[CALL_SID] = CallItem(checkpoint=Checkpoint(nobody_came="failed"))
+
+    assert parameters_in(await site.twiml("/twilio/next"))["nobody_came"] == "failed"
+
+
+async def test_nobody_is_dialled_a_third_time_even_if_the_store_forgets_everything(site: Site) -> None:
+    site.store.items[CALL_SID] = CallItem(DialPerson(token=TOKEN))
+    for attempt in (1, 2):
+        await site.twiml(f"/twilio/dialed/{attempt}", **BUSY)
+    await site.aftercare.settled()
+    site.store.items.clear()
+
+    assert said_in(await site.twiml("/twilio/next")) == ["We will call you back.", "Goodbye."]
+
+
+@pytest.mark.parametrize("attempt", [0, 3, 99])
+async def test_an_attempt_that_was_never_made_is_taken_for_the_nearest(site: Site, attempt: int) -> None:
+    response = await site.twiml(f"/twilio/dialed/{attempt}", **BUSY)
+    await site.aftercare.settled()
+
+    assert bool(response.findall("Dial")) is (attempt == 0)
+    assert list(site.store.items[CALL_SID].dials) == [1 if attempt == 0 else 2]
+    assert site.watch.failures == []
+
+
+# --- what follows in the background
+
+
+async def test_a_caller_who_left_is_hung_up_at_once_and_looked_after_behind_it(site: Site) -> None:
+    site.store.items[CALL_SID] = CallItem(DialPerson(token=TOKEN))
+    response = await site.twiml("/twilio/dialed/1", DialCallStatus="no-answer", CallStatus="completed")
+    await site.aftercare.settled()
+
+    assert [verb.tag for verb in response] == ["Hangup"]
+    assert site.store.revoked == [TOKEN]
+    assert site.store.items[CALL_SID].outcome is Outcome.CALLER_LEFT
+
+
+async def test_every_question_is_kept_for_the_instance_that_had_the_stream(site: Site) -> None:
+    await site.twiml("/twilio/next")
+    await site.aftercare.settled()
+
+    assert site.store.asked == [CALL_SID]
+
+
+async def test_a_store_that_hangs_delays_the_answer_to_a_dial_by_no_more_than_the_recall(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STEP_STORE_MS", 20)
+    monkeypatch.setattr(limits, "AFTERCARE_S", 0.05)
+    site.store.trouble = hangs
+    response = await asyncio.wait_for(site.twiml("/twilio/dialed/1", **BUSY), 5)
+    await site.aftercare.settled()
+
+    assert dial_in(response) == (PERSON, "")
+    assert site.watch.failures[0] == "recall call"
 
 
 # --- what is refused
