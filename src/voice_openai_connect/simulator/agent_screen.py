@@ -1,5 +1,10 @@
-"""What the agent sees when the call arrives: the contact's attributes, drawn as a box of text."""
+"""What the agent sees when the call arrives: the contact's attributes, drawn as a box of text.
 
+The agent's page in a browser (`aws/agent_page`) shows the same rows in the same order; a test holds one against the
+other.
+"""
+
+import re
 import textwrap
 import unicodedata
 from collections.abc import Mapping
@@ -39,37 +44,53 @@ NO_CONTEXT: Final = "No context came with this call. Please ask the caller what 
 UNVERIFIED: Final = "Found by the caller's number alone. Ask who is calling before you rely on these notes."
 
 
-def render(attributes: Mapping[str, str], *, caller: str, queue: str, priority: int, agent: str = "") -> str:
-    """The screen, 80 columns wide.
+WITHHELD: Final = "number withheld"
+_TICKET_LINK: Final = re.compile(r"https://app(-[a-z0-9]+)?\.hubspot\.com/[A-Za-z0-9/._~?=&%-]*")
+"""A record in HubSpot. An attribute may hold any address, and agents follow links."""
 
-    `caller` is the number the telephone network shows, `queue` the queue's name and `priority` Connect's number for
-    it, 1 being served first. Attributes are shown as text: nothing in them can leave the box.
+
+def fields(attributes: Mapping[str, str], *, caller: str, queue: str) -> dict[str, str]:
+    """The rows of the screen by name, in their order, as plain text; rows that have nothing to say are left out.
+
+    `caller` is the number the telephone network shows, `queue` the name of the queue that the contact is in.
     """
-    arrived = attributes.get("handover") == "ok"
     said = {key: _plain(attributes.get(key, "")) for key in ATTRIBUTES_SHOWN}
-    if arrived:
-        # The queue the contact is in, not the one that was wished for: they differ when the wish is unknown.
-        wished = said["route_to_queue"]
-        where = queue if wished in {"", queue} else f"{queue} (asked for: {wished})"
-        facts = {
-            "Caller": said["caller_phone"] or caller or "number withheld",
+    caller, queue = _plain(caller), _plain(queue)
+    if attributes.get("handover") != "ok":
+        rows = {"Caller": caller or WITHHELD, "Queue": queue, "Summary": NO_CONTEXT}
+    else:
+        rows = {
+            "Caller": said["caller_phone"] or caller or WITHHELD,
             "Verify": UNVERIFIED if said["matched_by"] == "phone" else "",
             "Reason": _in_words(said["escalation_reason"]),
             "Intent": said["intent"].replace("_", " "),
-            "Priority": f"{said['priority'] or 'normal'} (queue priority {priority})",
-            "Queue": where,
-        }
-        crm = {
+            "Priority": said["priority"] or "normal",
+            "Queue": _queue_in_words(queue, said["route_to_queue"]),
+            "Summary": said["summary"] or "No summary.",
             "Ticket": said["hubspot_ticket_id"] or "none yet",
-            "Link": said["hubspot_ticket_url"],
+            "Link": said["hubspot_ticket_url"] if _TICKET_LINK.fullmatch(said["hubspot_ticket_url"]) else "",
             "Contact": said["hubspot_contact_id"],
             "Reference": said["conversation_id"],
         }
-        parts = [_facts(facts), _paragraph(said["summary"] or "No summary."), _facts(crm)]
-    else:
-        facts = {"Caller": caller or "number withheld", "Priority": f"queue priority {priority}", "Queue": queue}
-        parts = [_facts(facts), _paragraph(NO_CONTEXT)]
+    return {name: value for name, value in rows.items() if value}
+
+
+def render(attributes: Mapping[str, str], *, caller: str, queue: str, agent: str = "") -> str:
+    """The screen as a box, 80 columns wide: `fields`, with the summary by itself in the middle.
+
+    Attributes are shown as text: nothing in them can leave the box.
+    """
+    rows = fields(attributes, caller=caller, queue=queue)
+    names = list(rows)
+    summary = names.index("Summary")
+    above, below = ({name: rows[name] for name in part} for part in (names[:summary], names[summary + 1 :]))
+    parts = [_facts(above), _paragraph(rows["Summary"]), *([_facts(below)] if below else [])]
     return _box(f"Incoming call{' for ' + agent if agent else ''}", parts)
+
+
+def _queue_in_words(queue: str, wished: str) -> str:
+    """The queue the contact is in, not the one that was wished for: they differ when the wish is unknown."""
+    return queue if wished.lower() in queue.lower() else f"{queue} (asked for: {wished})".strip()
 
 
 def _in_words(reason: str) -> str:
@@ -86,9 +107,8 @@ def _plain(text: str) -> str:
 def _facts(facts: Mapping[str, str]) -> list[str]:
     lines: list[str] = []
     for label, value in facts.items():
-        if value:
-            first, *rest = _wrap(value, _INNER - _LABEL)
-            lines += [f"{label:<{_LABEL}}{first}", *(" " * _LABEL + line for line in rest)]
+        first, *rest = _wrap(value, _INNER - _LABEL)
+        lines += [f"{label:<{_LABEL}}{first}", *(" " * _LABEL + line for line in rest)]
     return lines
 
 

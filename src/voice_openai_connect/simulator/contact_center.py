@@ -174,9 +174,7 @@ class ContactCenter:
 
     def screen(self, contact: Contact) -> str:
         """What the agent has in front of them."""
-        return agent_screen.render(
-            contact.attributes, caller=contact.customer_number, queue=contact.queue, priority=contact.priority
-        )
+        return agent_screen.render(contact.attributes, caller=contact.customer_number, queue=contact.queue)
 
     async def _run_flow(self, contact: Contact, line: "_PacedLine") -> bool:
         state = FlowState(

@@ -23,7 +23,7 @@ RECORD = {
 
 
 def screen(**changes: str) -> str:
-    return agent_screen.render(RECORD | changes, caller="+61499999999", queue="priority", priority=2, agent="Sam")
+    return agent_screen.render(RECORD | changes, caller="+61499999999", queue="priority", agent="Sam")
 
 
 def columns(line: str) -> int:
@@ -36,7 +36,6 @@ def test_everything_the_agent_needs_is_on_it() -> None:
     shown = [value for key, value in RECORD.items() if key not in {"handover", "summary"}]
     assert [value for value in shown if value not in drawn] == []
     assert "Incoming call for Sam" in drawn
-    assert "high (queue priority 2)" in drawn
 
 
 @pytest.mark.parametrize(("matched_by", "warned"), [("phone", True), ("token", False), ("", False)])
@@ -77,7 +76,7 @@ def test_nothing_a_terminal_would_obey_gets_through() -> None:
 
 @pytest.mark.parametrize("attributes", [{}, {"handover": "missing"}, RECORD | {"handover": "missing"}])
 def test_a_call_without_context_says_so_and_shows_nothing_else(attributes: dict[str, str]) -> None:
-    drawn = agent_screen.render(attributes, caller="+61499999999", queue="fallback", priority=5)
+    drawn = agent_screen.render(attributes, caller="+61499999999", queue="fallback")
 
     assert agent_screen.NO_CONTEXT in drawn
     assert "+61499999999" in drawn
@@ -86,10 +85,8 @@ def test_a_call_without_context_says_so_and_shows_nothing_else(attributes: dict[
 
 
 def test_a_withheld_number_is_called_that() -> None:
-    assert "number withheld" in agent_screen.render({}, caller="", queue="fallback", priority=5)
-    assert "number withheld" in agent_screen.render(
-        RECORD | {"caller_phone": ""}, caller="", queue="fallback", priority=5
-    )
+    assert "number withheld" in agent_screen.render({}, caller="", queue="fallback")
+    assert "number withheld" in agent_screen.render(RECORD | {"caller_phone": ""}, caller="", queue="fallback")
 
 
 def test_a_ticket_that_is_not_there_yet_is_called_that_and_has_no_link() -> None:
