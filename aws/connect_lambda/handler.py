@@ -47,6 +47,9 @@ READ_S: Final = 1.5
 ANOTHER_TRY_BEFORE_S: Final = 2.0
 """A second attempt takes at most `CONNECT_S + READ_S`, so it may start until here and still end within 5 s."""
 
+KEPT_S: Final = 4 * 3_600
+"""How long it is known that a token was redeemed, and by whom. The gateway looks when the caller hangs up, and Twilio
+ends a call after four hours at the latest; a token that nobody redeems expires in its ten minutes."""
 PHONE_INDEX: Final = "by_phone"
 """Of the table: handovers by the caller's number (`phone_key`) and their time, with who has redeemed them."""
 PENDING_S: Final = 120
@@ -163,10 +166,16 @@ def _consume(token: str, contact_id: str) -> Item:
         answer = _dynamodb().update_item(
             TableName=os.environ["DYNAMODB_TABLE_NAME"],
             Key={"token": {"S": token}},
-            UpdateExpression="SET consumed_by = :contact, consumed_at = if_not_exists(consumed_at, :now)",
+            UpdateExpression=(
+                "SET consumed_by = :contact, consumed_at = if_not_exists(consumed_at, :now), expires_at = :kept_until"
+            ),
             ConditionExpression=_USABLE,
             ExpressionAttributeNames={"#t": "token"},
-            ExpressionAttributeValues={":contact": {"S": contact_id}, ":now": {"N": str(now)}},
+            ExpressionAttributeValues={
+                ":contact": {"S": contact_id},
+                ":now": {"N": str(now)},
+                ":kept_until": {"N": str(now + KEPT_S)},
+            },
             ReturnValues="ALL_NEW",
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )

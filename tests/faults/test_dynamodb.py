@@ -12,11 +12,11 @@ import pytest
 from voice_openai_connect import limits
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
-from voice_openai_connect.simulator.caller import Listen, Press, Step
+from voice_openai_connect.simulator.caller import Listen, Press, Step, Wait
 from voice_openai_connect.simulator.carrier_call import CarriedCall
 from voice_openai_connect.simulator.scripted_http import Answer, ScriptedHttp
 from voice_openai_connect.simulator.town import TABLE, Town
-from voice_openai_connect.simulator.witness import TO_A_PERSON, over, person_knows, reason_of_transfer, ring
+from voice_openai_connect.simulator.witness import END_S, TO_A_PERSON, over, person_knows, reason_of_transfer, ring
 
 OpenTown = Callable[..., AbstractAsyncContextManager[Town]]
 KEY_0: tuple[Step, ...] = (Listen(ms=300), Press("0"), *TO_A_PERSON)
@@ -118,6 +118,46 @@ async def test_D9_a_summary_without_end(quick_town: OpenTown) -> None:
 
         assert person_knows(town)
         assert len(town.center.contacts[0].attributes["summary"]) <= limits.SUMMARY_CHARS
+
+
+async def ticket_says(town: Town, words: str) -> bool:
+    """Whether the only ticket comes to say this. Raises `TimeoutError` when it does not."""
+    async with asyncio.timeout(END_S):
+        while True:
+            said = [ticket.properties["content"] for ticket in town.crm.tickets.values()]
+            if any(words in content for content in said):
+                return len(said) == 1
+            await asyncio.sleep(0.05)
+
+
+async def test_D1_a_table_that_is_gone_when_a_dial_ends(quick_town: OpenTown) -> None:
+    """Fault: the table cannot be reached any more when the dials end: nothing can be noted, taken back or kept.
+
+    Hears: what anybody hears whom two dials did not connect; the ticket says so all the same.
+    """
+    async with quick_town(proxied={"dynamo"}, center={"drops_after_ms": 1_500}) as town:
+        call = await ring(town, Listen(ms=300), Press("0"), Wait(60_000))
+        await call.until(lambda c: bool(c.dials), within_s=END_S)
+        await town.proxies["dynamo"].go_away()
+        await call.until(lambda c: len(c.dials) == limits.DIAL_ATTEMPTS, within_s=END_S)
+
+        assert [bool(dial.digits) for dial in call.dials] == [True, False]
+        assert await ticket_says(town, "NOBODY WAS REACHED")
+
+
+async def test_D1_a_table_that_is_gone_when_the_caller_leaves(quick_town: OpenTown) -> None:
+    """Fault: the table cannot be reached when a caller hangs up on the way to a person, so the token cannot be revoked.
+
+    Hears: - ; the token expires by itself, and the ticket says that the caller left.
+    """
+    async with quick_town(proxied={"dynamo"}) as town:
+        call = await ring(town, Listen(ms=300), Press("0"), Wait(60_000))
+        await call.until(lambda c: bool(town.crm.tickets), within_s=END_S)
+        await town.proxies["dynamo"].go_away()
+        call.complete("caller-hung-up")
+        await over(call)
+
+        assert await ticket_says(town, "THE CALLER LEFT")
 
 
 # --- the token is redeemed

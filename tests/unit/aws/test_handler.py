@@ -137,6 +137,21 @@ def test_a_good_token_gives_the_record(handler: Handler, table: Any) -> None:
     assert item(table, token)["consumed_by"] == "contact-1"
 
 
+def test_that_a_token_was_redeemed_is_known_for_as_long_as_a_call_may_last(handler: Handler, table: Any) -> None:
+    token, before = stored(table, expires_in=60), int(time.time())
+    handler(event(token))
+
+    assert int(item(table, token)["expires_at"]) >= before + 4 * 3_600
+
+
+def test_a_token_that_buys_nothing_is_kept_no_longer(handler: Handler, table: Any) -> None:
+    token = stored(table, expires_in=60, consumed_by="another")
+    before = item(table, token)
+    handler(event(token))
+
+    assert item(table, token) == before
+
+
 def test_the_same_contact_may_ask_four_times_and_consumes_once(handler: Handler, table: Any) -> None:
     token = stored(table)
     first = handler(event(token))
