@@ -13,17 +13,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from fastapi import FastAPI
 
+from voice_openai_connect import limits
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.clients import dynamo_repository, hubspot_client
 from voice_openai_connect.cloudwatch import written_down
 from voice_openai_connect.config import Settings
+from voice_openai_connect.gateway.admission import Admission, calls_that_fit, free_descriptors, watch_lag
 from voice_openai_connect.gateway.aftercare import Aftercare
 from voice_openai_connect.gateway.app import Front, Gateway, build_app
+from voice_openai_connect.gateway.model_breaker import ModelBreaker
 from voice_openai_connect.gateway.outbox import CrmOutbox
 from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg, Outbox, OutboxShelf
 from voice_openai_connect.gateway.server import DrainingServer, listening_socket, server_config
@@ -32,7 +36,7 @@ from voice_openai_connect.gateway.stream_handler import Outside
 from voice_openai_connect.integrations.openai_client import RealtimeLeg
 from voice_openai_connect.logs import configure_logging, get_logger
 from voice_openai_connect.metrics import Metrics
-from voice_openai_connect.observers import CallWatch, FrontWatch, OutboxWatch
+from voice_openai_connect.observers import CallWatch, FrontWatch, ModelWatch, OutboxWatch
 from voice_openai_connect.own_tools import OwnTool
 from voice_openai_connect.profile import Profile, Profiles
 from voice_openai_connect.recording.recorder import RecordedCall, Recorder
@@ -40,7 +44,10 @@ from voice_openai_connect.recording.recorder import RecordedCall, Recorder
 log = get_logger(__name__)
 
 OpenModel = Callable[[CallIdentity], ModelLeg]
-"""Makes the model's side of one call, not yet connected."""
+"""Makes the model's side of one call, not yet connected. Also asked for `NOBODY`, to see whether the model is there."""
+
+NOBODY: Final = CallIdentity("probe", "probe", "probe", "", "")
+"""Whoever asks for a session in which nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,7 @@ class Counter:
         self._specs = tuple(tool.spec for tool in tools)
         self._tools = {tool.spec.name: tool for tool in tools}
         self._open_model = open_model or self._open_realtime
+        self.breaker = ModelBreaker(lambda: self._open_model(NOBODY), ModelWatch(metrics))
         self._services = services
         self._sessions = sessions
         self._metrics = metrics
@@ -96,7 +104,7 @@ class Counter:
     def outside(self, identity: CallIdentity) -> Outside:
         """What this call may reach."""
         return Outside(
-            open_model=lambda: self._open_model(identity),
+            open_model=lambda: self.breaker.watched(self._open_model(identity)),
             store=self._services.store,
             crm=self._services.crm,
             remember_step=self._sessions.remember_step,
@@ -136,11 +144,13 @@ async def open_gateway(
     store: HandoverStore | None = None,
     crm: Crm | None = None,
     outbox: Outbox | None = None,
+    own_loop: bool = True,
 ) -> AsyncGenerator[Parts, None]:
     """Everything a process needs to answer calls; closed again when the block is left.
 
     What is passed is used instead of OpenAI, DynamoDB or HubSpot, and stays open: whoever made it closes it. A store
-    of one's own comes with an `outbox` of one's own, or without one.
+    of one's own comes with an `outbox` of one's own, or without one. `own_loop` says that nothing else runs on this
+    event loop, so that its lag is the gateway's own.
     """
     metrics = Metrics()
     watch = FrontWatch(metrics)
@@ -154,8 +164,15 @@ async def open_gateway(
             crm = await stack.enter_async_context(hubspot)
         if outbox is None and crm is not None and shelf is not None:
             outbox = await stack.enter_async_context(CrmOutbox(shelf, crm, OutboxWatch(metrics), jitter=_spread))
+        admission = Admission(calls_per_second=settings.max_calls_per_second)
+        if own_loop:
+            await stack.enter_async_context(_measuring_lag(admission, metrics))
         sessions = SessionManager(
-            store, max_calls=settings.max_calls, on_failure=watch.failed, on_lost=watch.caller_lost
+            store,
+            max_calls=settings.max_calls,
+            on_failure=watch.failed,
+            on_lost=watch.caller_lost,
+            admission=admission,
         )
         stack.push_async_callback(sessions.questions.close)
         aftercare = Aftercare(store, outbox, watch)
@@ -169,6 +186,7 @@ async def open_gateway(
             sessions=sessions,
             metrics=metrics,
         )
+        stack.push_async_callback(counter.breaker.close)
         gateway = Gateway(
             _front(settings),
             counter,
@@ -176,6 +194,7 @@ async def open_gateway(
             watch,
             aftercare=aftercare,
             make_call=_call_maker(settings.record_calls),
+            model_is_up=lambda: not counter.breaker.is_open,
         )
         yield Parts(build_app(gateway, watch), gateway, sessions, metrics)
 
@@ -183,6 +202,19 @@ async def open_gateway(
 def _spread(seconds: float) -> float:
     """A wait of about that long, so that instances that wait for the same thing do not come all at once."""
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads waits, keeps no secret
+
+
+@asynccontextmanager
+async def _measuring_lag(admission: Admission, metrics: Metrics) -> AsyncGenerator[None, None]:
+    """Inside, the lag of the event loop is known."""
+    watching = asyncio.create_task(
+        watch_lag(admission.lag, lambda lag_ms: metrics.loop_lag(lag_ms / 1_000)), name="event loop's lag"
+    )
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
 
 
 def _call_maker(folder: str) -> Callable[[CallIdentity, CallSettings, Checkpoint | None], Call]:
@@ -224,6 +256,13 @@ def run_gateway(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool]
 def _say_what_is_unusual(settings: Settings) -> None:
     for warning in settings.warnings(datetime.now(UTC).date()):
         log.warning("setting_needs_attention", detail=warning)
+    if calls_that_fit(free := free_descriptors()) < settings.max_calls:
+        needed = settings.max_calls * limits.DESCRIPTORS_A_CALL + limits.DESCRIPTORS_RESERVED
+        log.warning(
+            "setting_needs_attention",
+            detail=f"MAX_CALLS: {settings.max_calls} calls need {needed} file descriptors, and {free:.0f} are left. "
+            "Raise the limit (ulimit -n, LimitNOFILE), or lower MAX_CALLS; until then some calls go to a person",
+        )
     if settings.hubspot_access_token is None:
         log.warning("crm_off", detail="HUBSPOT_ACCESS_TOKEN is not set: calls are handed over without a ticket")
 

@@ -102,6 +102,9 @@ class Settings(OwnFiles):
     log_level: Literal["INFO", "DEBUG"] = Field("INFO", description="How much is logged")
     log_full_numbers: bool = Field(default=False, description="Whether logs show whole phone numbers")
     max_calls: int = Field(limits.MAX_CALLS, ge=1, le=10_000, description="Calls at a time on this process")
+    max_calls_per_second: float = Field(
+        limits.CALLS_PER_SECOND, gt=0, le=1_000, description="New calls a second on this process, in the long run"
+    )
     record_calls: Annotated[
         str, _matching(r"[\w./~-]{1,255}", "is not the path of a folder. Give one without spaces, such as recordings")
     ] = Field("", description="A folder in which each call is written down, nothing private in it")

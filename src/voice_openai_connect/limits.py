@@ -150,10 +150,33 @@ STREAM_SILENT_MS: Final = 10_000
 """Twilio sends a frame every 20 ms. After this much nothing, the line is dead even if no close came."""
 BAD_MESSAGES_MAX: Final = 100
 """Undecodable messages on one media socket before it is closed as hostile."""
+STREAM_MESSAGES_PER_S: Final = 100
+"""Fifty frames and at most ten marks are usual; one socket that sends more for long takes time from all the others."""
+STREAM_MESSAGES_BURST: Final = 250
+"""At once, after the line has stalled: frames and marks of four seconds."""
 OUTBOX_MESSAGES: Final = 4_000
 """Messages waiting for a peer that does not read; beyond it the peer counts as gone."""
 MAX_CALLS: Final = 100
 """On one process, until `MAX_CALLS` says otherwise."""
+CALLS_PER_SECOND: Final = 10.0
+"""New ones on one process, until `MAX_CALLS_PER_SECOND` says otherwise. Each takes some 20 ms of setting up, in which
+the calls on the line wait: a fifth of a core at the most."""
+CALLS_BURST_S: Final = 2.0
+"""So many seconds' worth of new calls may come at once: people do not ring evenly."""
+LAG_LOOK_MS: Final = 100
+"""How often the event loop's lateness is measured."""
+LAG_SHARE: Final = 0.3
+"""Of the newest look in the smoothed lag: a single stall counts from two thirds of a second on."""
+LAG_BUSY_MS: Final = 200
+"""Of smoothed lag: a frame lasts 20 ms, so ten of each caller's wait by now, and one more call makes it worse."""
+LAG_CALM_MS: Final = 50
+"""Of smoothed lag, below which the process has room again. Well below `LAG_BUSY_MS`, so that it does not flutter."""
+LAG_CALM_FOR_MS: Final = 1_000
+"""How long it has to be calm before the next call: the one before has only then shown what it costs."""
+DESCRIPTORS_A_CALL: Final = 4
+"""The caller's socket, the model's (two while one takes over), and a connection to a service or a recording."""
+DESCRIPTORS_RESERVED: Final = 64
+"""For webhooks, of calls that are on the line above all, and for calls just admitted that have opened nothing yet."""
 
 # --- The model's side
 MODEL_MESSAGE_BYTES: Final = 1_048_576
@@ -170,6 +193,15 @@ SUMMARY_TOKENS: Final = 800
 """A summary of `SUMMARY_CHARS` is about 400 tokens; a reasoning model spends some of its own first."""
 UNKNOWN_NAMES: Final = 32
 """Names of message types we do not know that are counted apart; they become metric labels."""
+
+MODEL_FAILURES: Final = 3
+"""Sessions in a row that did not come about before the model counts as down. A caller's two tries are not enough."""
+MODEL_FAILURES_WITHIN_S: Final = 30.0
+"""Older failures say nothing about now."""
+PROBE_FIRST_S: Final = 5.0
+"""From the model's failure to the first try without a caller: most outages of a moment are over by then."""
+PROBE_LAST_S: Final = 60.0
+"""The longest pause between two tries, each pause being twice the one before: who mends it does not wait for long."""
 
 # --- Other services, in seconds because their clients want seconds
 DYNAMODB_CONNECT_S: Final = 1.0

@@ -60,6 +60,12 @@ class Metrics:
         self._active = Gauge(
             "voice_connect_active_calls", "Calls that the assistant is in at this moment", registry=self.registry
         )
+        self._model_down = Gauge(
+            "voice_connect_model_down", "1 while new calls go straight to a person", registry=self.registry
+        )
+        self._lag = Gauge(
+            "voice_connect_loop_lag_seconds", "How late the event loop is, smoothed", registry=self.registry
+        )
         self._call_s = self._histogram("call_seconds", "Length of calls with the assistant", _CALL_S)
         self._first_audio = self._histogram(
             "first_audio_seconds", "From the end of the caller's speech to the first sound of the answer", _TURN_S
@@ -83,7 +89,9 @@ class Metrics:
         )
         self._not_delivered = self._counter("context_not_delivered", "Connected callers whose record nobody fetched")
         self._lost = self._counter("callers_lost", "Ended streams after which Twilio asked nobody what is next")
-        self._refused = self._counter("refused", "Webhooks and sockets that were turned away", "what", "reason")
+        self._refused = self._counter(
+            "refused", "Webhooks and sockets turned away, and calls sent straight to a person", "what", "reason"
+        )
         self._throttles = self._counter("dynamodb_throttles", "Answers in which DynamoDB asked us to slow down")
         self._crm_failures = self._counter("crm_failures", "What the CRM could not be got to do", "what", "reason")
         self._crm_skipped = self._counter("crm_skipped", "What the CRM was not asked for", "what", "reason")
@@ -163,6 +171,14 @@ class Metrics:
     def refused(self, what: str, reason: str) -> None:
         """A webhook or socket was turned away."""
         self._count(self._refused, what, reason)
+
+    def model_is_down(self, *, down: bool) -> None:
+        """The model went down, or is back."""
+        self._model_down.set(down)
+
+    def loop_lag(self, seconds: float) -> None:
+        """How late the event loop is."""
+        self._lag.set(seconds)
 
     def throttled(self) -> None:
         """DynamoDB asked us to slow down."""

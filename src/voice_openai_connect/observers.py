@@ -9,6 +9,7 @@ from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.next_step import NextStep
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.settings import CallIdentity
+from voice_openai_connect.gateway.model_breaker import MODEL_DOWN
 from voice_openai_connect.logs import bind_call, get_logger
 from voice_openai_connect.metrics import CRM_NOT_ASKED, Metrics
 from voice_openai_connect.wire.twilio_webhooks import DialResult
@@ -100,6 +101,28 @@ def _writer(fact: Tell) -> Callable[..., object]:
     return _log.warning if fact.fact in _MIGHT_NEED_A_LOOK and fact.label not in CRM_NOT_ASKED else _log.info
 
 
+class ModelWatch:
+    """Whether the model is there at all."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def model_down(self, reason: str) -> None:
+        """From now on, new calls go straight to a person."""
+        self._metrics.model_is_down(down=True)
+        _log.warning("model_down", reason=reason, detail="new calls go straight to a person until a probe succeeds")
+
+    def model_back(self) -> None:
+        """From now on, the assistant answers again."""
+        self._metrics.model_is_down(down=False)
+        _log.info("model_back")
+
+    def failed(self, what: str, error: BaseException) -> None:
+        """A probe broke that should only fail."""
+        self._metrics.broke(what.replace(" ", "_"))
+        _log.error("broke", what=what, exc_info=error)
+
+
 def _ids(identity: CallIdentity) -> dict[str, str]:
     return {"call_sid": identity.call_sid, "conversation_id": identity.conversation_id}
 
@@ -113,7 +136,8 @@ class FrontWatch:
     def refused(self, what: str, reason: str) -> None:
         """A webhook or socket was turned away."""
         self._metrics.refused(what, reason)
-        _log.warning("refused", what=what, reason=reason)
+        write = _log.info if reason == MODEL_DOWN else _log.warning  # of an outage, one warning is enough
+        write("refused", what=what, reason=reason)
 
     def dial_ended(self, result: DialResult, outcome: DialOutcome, step: NextStep) -> None:
         """Twilio told how a dial ended. Counted by `transfer_ended`, which is told once for each dial."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,11 +96,14 @@ async def test_O2_a_model_that_does_not_get_ready(quick_town: OpenTown, how: str
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_O3_a_model_that_will_not_have_us(quick_town: OpenTown, status: int) -> None:
+async def test_O3_a_model_that_will_not_have_us(
+    quick_town: OpenTown, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fault: the key or the model is refused (401, 403, 404).
 
     Hears: an announcement at once, then a person; it is not tried again.
     """
+    monkeypatch.setattr(limits, "PROBE_FIRST_S", END_S)
     async with quick_town() as town:
         town.model.faults.handshake_status = status
         call = await ring(town, *TO_A_PERSON)
@@ -109,6 +113,57 @@ async def test_O3_a_model_that_will_not_have_us(quick_town: OpenTown, status: in
         assert not hears_holding_sound(call)
         assert hears_carrier_say(town)
         assert reason_of_transfer(town) == "model_lost"
+
+
+async def test_O3_callers_after_the_first_while_the_model_is_down(
+    quick_town: OpenTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: the model has refused one call, and then is back.
+
+    Hears: the next caller, an announcement and a person, without a try at the model; once a probe without a caller has
+    succeeded, the assistant again.
+    """
+    monkeypatch.setattr(limits, "PROBE_FIRST_S", 1.0)
+    async with quick_town() as town:
+        assert town.parts is not None
+        town.model.faults.handshake_status = 401
+        first = await ring(town, *TO_A_PERSON)
+        await over(first)
+        second = await ring(town, *TO_A_PERSON)
+        await second.until(lambda c: bool(c.dials), within_s=END_S)
+        metrics = town.parts.metrics.render()
+        town.model.faults.handshake_status = None
+        probe = await town.model.next_session(seconds=END_S)
+        await probe.until(lambda s: s.closed.is_set(), seconds=END_S)
+        await over(second)
+
+        assert second.streams == []
+        assert b"voice_connect_model_down 1.0" in metrics
+        assert b'voice_connect_refused_total{reason="model_down",what="call"} 1.0' in metrics
+        assert len(probe.sent("session.updated")) == 1
+        assert probe.sent("response.created") == []
+        assert probe.caller_audio == b""
+
+        third = await ring(town)
+        assert await answers(await greeted(town, third))
+        assert b"voice_connect_model_down 0.0" in town.parts.metrics.render()
+
+
+async def test_O1_callers_after_some_while_the_model_cannot_be_reached(quick_town: OpenTown) -> None:
+    """Fault: the model cannot be reached for a while, and two callers have found that out.
+
+    Hears: the third, an announcement and a person at once.
+    """
+    async with quick_town(proxied={"model"}) as town:
+        await town.proxies["model"].go_away()
+        for call in [await ring(town, *TO_A_PERSON) for _ in range(2)]:
+            await over(call)
+        third = await ring(town, *TO_A_PERSON)
+        await over(third)
+
+        assert third.streams == []
+        assert len(third.dials) == 1
+        assert "connected" in town.center.contacts[2].states
 
 
 # --- it is lost in the middle of a call
@@ -342,6 +397,34 @@ async def test_O13_audio_faster_than_real_time(quick_town: OpenTown) -> None:
         await session.until(lambda s: bool(s.truncations))
         assert errors(session) == []
         session.caller_stops_speaking("Stop.")
+
+
+async def test_O13_an_answer_that_is_longer_than_anyone_listens(quick_town: OpenTown, tmp_path: Path) -> None:
+    """Fault: ninety seconds of an answer arrive at once, as a profile may allow.
+
+    Hears: the first minute of it; whoever interrupts it is answered, and the model knows where it broke off.
+    """
+    answer = sound.ulaw_encode(sound.tone(440, 90_000))
+    profile = tmp_path / "agent.toml"
+    profile.write_text("[profile.default]\nmax_output_tokens = 4096\n")
+    settings = {"AGENT_PROFILE": str(profile)}
+    async with quick_town([say("far too much to say", audio=answer)], settings=settings) as town:
+        assert town.parts is not None
+        call = await ring(town)
+        session = await greeted(town, call)
+        before, greeted_ms = sum(piece.size for piece in call.stream.playout.sent), call.stream.playout.played_ms
+        session.caller_said("Tell me everything")
+        await session.until(lambda s: bool(s.truncations), seconds=END_S)
+        await call.until(lambda c: c.stream.playout.played_ms > greeted_ms + 500, within_s=END_S)
+
+        assert session.truncations[0].audio_end_ms == limits.UNHEARD_AUDIO_MS
+        assert await answers(session, "Stop.")
+        await session.until(lambda s: len(s.truncations) > 1, seconds=END_S)
+        sent = sum(piece.size for piece in call.stream.playout.sent) - before
+        assert sent <= (limits.UNHEARD_AUDIO_MS + 5_000) * limits.BYTES_PER_MS
+        assert session.truncations[-1].audio_end_ms < limits.UNHEARD_AUDIO_MS
+        assert {error["error"]["code"] for error in errors(session)} <= {"response_cancel_not_active"}
+        assert b'audio_dropped_seconds_total{where="unheard_limit"}' in town.parts.metrics.render()
 
 
 async def test_O14_audio_of_an_item_that_was_cut_off(quick_town: OpenTown) -> None:

@@ -5,7 +5,7 @@ import logging
 import resource
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.commands import Command
 from voice_openai_connect.call.machine import Call
@@ -38,6 +39,8 @@ from voice_openai_connect.simulator.witness import (
 
 OpenTown = Callable[..., AbstractAsyncContextManager[Town]]
 STILL_MS = 2_000
+FEW_DESCRIPTORS = 160
+OTHER_CALLER = "+61491570007"
 PUBLIC_HOST = "voice.example.com"
 PUBLIC_URL = f"https://{PUBLIC_HOST}"
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
@@ -73,6 +76,32 @@ async def test_S4_a_process_that_stands_still(quick_town: OpenTown) -> None:
         await over(call)
         assert len(call.streams) == len(town.model.sessions) == 1
         assert person_knows(town)
+
+
+async def test_S4_a_call_that_comes_while_the_process_catches_up(quick_town: OpenTown) -> None:
+    """Fault: the process stands still for two seconds, and a new call comes in then.
+
+    Hears: an announcement, then a person; the caller who is on the line goes on.
+    """
+    async with quick_town(own_process=True) as town:
+        assert town.gateway is not None
+        call = await ring(town)
+        session = await greeted(town, call)
+        began_ms = call.now_ms
+        town.gateway.signal(signal.SIGSTOP)
+        try:
+            await call.until(lambda c: c.now_ms >= began_ms + STILL_MS)
+            late = await ring(town, *TO_A_PERSON, from_=OTHER_CALLER)
+        finally:
+            town.gateway.signal(signal.SIGCONT)
+        await over(late)
+
+        assert late.streams == []
+        assert hears_carrier_say(town)
+        assert "connected" in town.center.contacts[0].states
+        assert 'voice_connect_refused_total{reason="busy",what="call"} 1.0' in await town.gateway.metrics()
+        assert await answers(session)
+        assert len(call.streams) == 1
 
 
 # --- it is stopped
@@ -321,6 +350,31 @@ async def test_S7_a_disk_that_is_full_for_the_log(quick_town: OpenTown) -> None:
 
 
 # --- it is told nonsense, or has a mistake in it
+
+
+async def test_S5_descriptors_that_run_out(quick_town: OpenTown) -> None:
+    """Fault: nearly all descriptors that the process may have (`ulimit -n`) are taken.
+
+    Hears: a new caller, an announcement and a person; those on the line nothing of it.
+    """
+    async with quick_town(own_process=True, descriptors=FEW_DESCRIPTORS) as town, AsyncExitStack() as crowd:
+        assert town.gateway is not None
+        call = await ring(town)
+        session = await greeted(town, call)
+        room = FEW_DESCRIPTORS - town.gateway.open_descriptors()
+        for _ in range(room - limits.DESCRIPTORS_RESERVED):
+            _, stranger = await asyncio.open_connection("127.0.0.1", town.gateway.port)
+            crowd.callback(stranger.close)
+        late = await ring(town, *TO_A_PERSON, from_=OTHER_CALLER)
+        await over(late)
+
+        assert late.streams == []
+        assert hears_carrier_say(town)
+        assert "connected" in town.center.contacts[0].states
+        assert 'voice_connect_refused_total{reason="descriptors",what="call"} 1.0' in await town.gateway.metrics()
+        assert any("MAX_CALLS: 100 calls need" in str(line.get("detail")) for line in town.gateway.log)
+        assert await answers(session)
+        assert len(call.streams) == 1
 
 
 async def test_S8_settings_that_are_wrong(quick_town: OpenTown) -> None:

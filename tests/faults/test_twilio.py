@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -367,6 +368,27 @@ async def test_T10_messages_that_nobody_should_read(quick_town: OpenTown, how: s
         await line_lost(town, call, session)
 
 
+async def test_T8_a_socket_that_floods(quick_town: OpenTown) -> None:
+    """Fault: ten times the messages of a call on one media socket.
+
+    Hears: what Twilio is told next when the socket is closed: a person, or a new stream; other callers nothing of it.
+    """
+    async with quick_town() as town:
+        other = await ring(town)
+        undisturbed = await greeted(town, other)
+        call = await ring(town)
+        session = await greeted(town, call)
+        flooded = call.stream
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(10 * limits.STREAM_MESSAGES_BURST):
+                await flooded.socket.send(media_message())
+        await line_lost(town, call, session)
+
+        assert flooded.socket.close_code == 1008
+        assert await answers(undisturbed)
+        assert len(other.streams) == 1
+
+
 # --- it is slow
 
 
@@ -468,7 +490,7 @@ async def test_T13_a_flood_of_keys(quick_town: OpenTown) -> None:
     async with quick_town() as town:
         call = await ring(town)
         session = await greeted(town, call)
-        for _ in range(300):
+        for _ in range(200):
             dtmf = {"track": "inbound_track", "digit": "7"}
             await call.stream.socket.send(json.dumps({"event": "dtmf", "streamSid": "MZ1", "dtmf": dtmf}))
         await session.until(lambda s: any("7777" in item.text for item in s.items), seconds=END_S)

@@ -1,5 +1,6 @@
 """The composition root: two instances that share a table, and what a call is given on either of them."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from voice_openai_connect.build import Counter, Parts, Services, open_gateway
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
-from voice_openai_connect.call.commands import ModelCommand
+from voice_openai_connect.call.commands import CancelResponse, ModelCommand
 from voice_openai_connect.call.handover import HandoverRecord, Redemption
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
@@ -29,7 +30,6 @@ from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import Outside
 from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
 from voice_openai_connect.integrations.hubspot_client import HubSpotClient
-from voice_openai_connect.integrations.openai_client import RealtimeLeg
 from voice_openai_connect.metrics import Metrics
 from voice_openai_connect.profile import load_profiles
 from voice_openai_connect.simulator.carrier_webhooks import signer
@@ -68,13 +68,18 @@ async def instance(settings: Settings) -> AsyncGenerator[tuple[Parts, str]]:
 
 async def ask_next(base: str, call_sid: str = CALL_SID) -> str:
     """What Twilio is told when a stream of this call has ended."""
+    return await ask(base, "/twilio/next", call_sid)
+
+
+async def ask(base: str, path: str, call_sid: str = CALL_SID) -> str:
+    """What Twilio is told when it posts about this call."""
     form = {"AccountSid": ACCOUNT_SID, "CallSid": call_sid, "From": CALLER, "To": CALLED, "CallStatus": "in-progress"}
     headers = {
         "content-type": "application/x-www-form-urlencoded",
-        "x-twilio-signature": signer(SECRET)("https://voice.example.com/twilio/next", form),
+        "x-twilio-signature": signer(SECRET)(f"https://voice.example.com{path}", form),
     }
     async with httpx2.AsyncClient(trust_env=False) as client:
-        answer = await client.post(f"{base}/twilio/next", content=urlencode(form), headers=headers)
+        answer = await client.post(f"{base}{path}", content=urlencode(form), headers=headers)
     assert answer.status_code == 200
     return answer.text
 
@@ -181,11 +186,14 @@ class OwnCrm:
 class OwnModel:
     """A model of somebody's own."""
 
+    def __init__(self) -> None:
+        self.sent: list[ModelCommand] = []
+
     async def run(self, post: Post) -> None:
         post(ev.ModelLost("closed"))
 
     def send(self, command: ModelCommand) -> None:
-        return
+        self.sent.append(command)
 
     async def close(self) -> None:
         return
@@ -198,8 +206,48 @@ async def test_model_store_and_crm_can_be_somebody_s_own() -> None:
     async with opened as parts, serving(parts.app) as base:
         outside = outside_of(parts, identity_of(CALL_SID, CALLER, CALLED))
 
-        assert (outside.open_model(), outside.store, outside.crm) == (model, store, crm)
+        outside.open_model().send(CancelResponse("r"))
+
+        assert model.sent == [CancelResponse("r")]
+        assert (outside.store, outside.crm) == (store, crm)
         assert "<Hangup" in await ask_next(base)
+
+
+async def test_a_model_that_refuses_one_call_is_down_for_the_next() -> None:
+    settings = settings_with()
+    profiles = load_profiles(settings.agent_profile)
+    asked_for: list[str] = []
+
+    class Refuses(OwnModel):
+        async def run(self, post: Post) -> None:
+            post(ev.ModelLost("http_401", permanent=True))
+
+    def open_model(identity: CallIdentity) -> OwnModel:
+        asked_for.append(identity.call_sid)
+        return Refuses()
+
+    opened = open_gateway(settings, profiles, open_model=open_model, store=OwnStore(), crm=OwnCrm())
+    async with opened as parts, serving(parts.app) as base:
+        outside = outside_of(parts, identity_of(CALL_SID, CALLER, CALLED))
+        assert "<Stream" in await ask(base, "/twilio/voice")
+        await outside.open_model().run(lambda event: None)
+
+        assert "<Number>+61255505678</Number>" in await ask(base, "/twilio/voice")
+        body = parts.metrics.render()
+        assert b"voice_connect_model_down 1.0" in body
+        assert b'voice_connect_refused_total{reason="model_down",what="call"} 1.0' in body
+    assert asked_for == [CALL_SID]
+
+
+async def test_the_event_loop_s_lag_is_measured_where_the_loop_is_the_gateway_s_own() -> None:
+    def watchers() -> int:
+        return sum(task.get_name() == "event loop's lag" for task in asyncio.all_tasks())
+
+    settings = settings_with()
+    async with instance(settings):
+        assert watchers() == 1
+    async with open_gateway(settings, load_profiles(settings.agent_profile), own_loop=False):
+        assert watchers() == 0
 
 
 # --- what the model's service gets to know
@@ -233,8 +281,8 @@ async def headers_of() -> AsyncGenerator[Asks]:
         async def ask(caller: str, **changes: str) -> Mapping[str, str]:
             counter = counter_of(settings_with(OPENAI_BASE_URL=url, **changes))
             leg = counter.outside(identity_of(CALL_SID, caller, CALLED)).open_model()
-            assert isinstance(leg, RealtimeLeg)
             await leg.run(lambda event: None)
+            await counter.breaker.close()
             return asked.pop()
 
         yield ask

@@ -49,10 +49,17 @@ def test_every_missing_variable_is_named_at_once_with_where_to_find_it() -> None
 
 
 def test_mistakes_of_every_kind_are_named_together() -> None:
-    found = mistakes(PORT="high", MAX_CALLS="0", LOG_LEVEL="loud", OPENAI_VOICE="fable", CONNECT_PHONE_NUMBER="123")
+    found = mistakes(
+        PORT="high",
+        MAX_CALLS="0",
+        MAX_CALLS_PER_SECOND="0",
+        LOG_LEVEL="loud",
+        OPENAI_VOICE="fable",
+        CONNECT_PHONE_NUMBER="123",
+    )
 
     assert {line.split(":")[0] for line in found} == {
-        "PORT", "MAX_CALLS", "LOG_LEVEL", "OPENAI_VOICE", "CONNECT_PHONE_NUMBER",
+        "PORT", "MAX_CALLS", "MAX_CALLS_PER_SECOND", "LOG_LEVEL", "OPENAI_VOICE", "CONNECT_PHONE_NUMBER",
     }  # fmt: skip
 
 

@@ -134,6 +134,31 @@ def test_what_is_held_for_a_stuck_peer_is_more_than_the_longest_reply_needs() ->
     assert longest < limits.OUTBOX_MESSAGES
 
 
+def test_a_line_that_catches_up_after_seconds_of_standing_still_is_no_flood() -> None:
+    frame_ms = limits.FRAME_BYTES // limits.BYTES_PER_MS
+    a_second = 1_000 // frame_ms + 1_000 // limits.MARK_INTERVAL_MS
+
+    assert a_second < limits.STREAM_MESSAGES_PER_S
+    assert 4 * a_second <= limits.STREAM_MESSAGES_BURST
+
+
+def test_one_caller_s_tries_are_not_enough_to_call_the_model_down() -> None:
+    assert limits.MODEL_CONNECTS < limits.MODEL_FAILURES
+
+
+def test_a_process_that_has_calmed_down_is_far_from_busy() -> None:
+    assert 2 * limits.LAG_CALM_MS < limits.LAG_BUSY_MS
+
+
+def test_the_usual_number_of_calls_fits_under_the_usual_limit_of_descriptors() -> None:
+    assert limits.MAX_CALLS * limits.DESCRIPTORS_A_CALL + limits.DESCRIPTORS_RESERVED < 1_024 / 2
+
+
+def test_calls_that_come_at_once_fit_into_what_is_reserved() -> None:
+    """Each has its two sockets to open when the next is let in."""
+    assert limits.CALLS_PER_SECOND * limits.CALLS_BURST_S * 2 < limits.DESCRIPTORS_RESERVED
+
+
 def test_the_largest_form_message_and_document_fit_their_bounds() -> None:
     assert 2 * limits.SPOKEN_SENTENCE_CHARS < limits.TWIML_CHARS
     assert limits.SENTENCE_CHARS <= limits.SPOKEN_SENTENCE_CHARS

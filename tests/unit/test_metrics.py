@@ -124,11 +124,14 @@ def test_what_belongs_to_no_call_is_counted() -> None:
     metrics.throttled()
     metrics.crm_failed("contact_not_linked", "forbidden")
     metrics.broke("call")
+    metrics.loop_lag(0.125)
+    metrics.model_is_down(down=True)
 
     seen = samples(metrics)
     assert seen["refused_total", "bad_signature", "webhook"] == 1
     assert (seen["caller_frames_total",], seen["caller_frames_lost_total",]) == (100, 2)
     assert seen["dynamodb_throttles_total",] == 1
+    assert (seen["loop_lag_seconds",], seen["model_down",]) == (0.125, 1)
     assert seen["crm_failures_total", "forbidden", "contact_not_linked"] == 1
     assert seen["errors_total", "call"] == 1
 

@@ -12,13 +12,14 @@ from voice_openai_connect.call.next_step import HangUp
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.settings import CallIdentity
 from voice_openai_connect.gateway.app import FrontObserver
+from voice_openai_connect.gateway.model_breaker import ModelObserver
 from voice_openai_connect.gateway.outbox import OutboxObserver
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.integrations.dynamo_repository import StoreError
 from voice_openai_connect.integrations.hubspot_api import CrmError
 from voice_openai_connect.logs import clear_call, configure_logging
 from voice_openai_connect.metrics import Metrics
-from voice_openai_connect.observers import CallWatch, FrontWatch, OutboxWatch
+from voice_openai_connect.observers import CallWatch, FrontWatch, ModelWatch, OutboxWatch
 from voice_openai_connect.wire.twilio_webhooks import DialResult
 
 IDENTITY = CallIdentity("CA" + "0" * 32, "conv-1", "ho-1", "+61255501234", "+61255505678")
@@ -141,6 +142,33 @@ def test_the_caller_s_number_is_on_no_line(lines: io.BytesIO) -> None:
         watch.tell(Tell(fact))
 
     assert b"5550" not in lines.getvalue()
+
+
+def test_a_model_that_is_down_is_one_warning_and_a_gauge_until_it_is_back(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    watch: ModelObserver = ModelWatch(metrics)
+    watch.model_down("http_401")
+    for _ in range(3):
+        FrontWatch(metrics).refused("call", "model_down")
+    body = metrics.render()
+    watch.model_back()
+
+    assert [line["message"] for line in read(lines)] == ["model_down", *["refused"] * 3, "model_back"]
+    assert [line["level"] for line in read(lines)] == ["warning", *["info"] * 4]
+    assert read(lines)[0]["reason"] == "http_401"
+    assert b"voice_connect_model_down 1.0" in body
+    assert b'voice_connect_refused_total{reason="model_down",what="call"} 3.0' in body
+    assert b"voice_connect_model_down 0.0" in metrics.render()
+
+
+def test_a_probe_that_breaks_is_named_without_its_words(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    ModelWatch(metrics).failed("model probe", ValueError("what was sent"))
+
+    (line,) = read(lines)
+    assert (line["level"], line["what"], line["error"]) == ("error", "model probe", "ValueError")
+    assert b"what was sent" not in lines.getvalue()
+    assert b'voice_connect_errors_total{what="model_probe"} 1.0' in metrics.render()
 
 
 def test_refusals_and_dials_are_logged_and_counted(lines: io.BytesIO) -> None:

@@ -76,18 +76,22 @@ class Speech:
         self._holds = 0
         self._voiced.add(event.response_id)
         self._open[event.item_id] = event.response_id
-        commands += self._playback.add(event.response_id, event.item_id, event.audio, now)
-        if self._playback.unheard_ms(now) > limits.UNHEARD_AUDIO_MS:
-            commands += self._stop_there(event, now)
+        room = max(0, limits.UNHEARD_AUDIO_MS - self._playback.unheard_ms(now)) * limits.BYTES_PER_MS
+        commands += self._playback.add(event.response_id, event.item_id, event.audio[:room], now)
+        if len(event.audio) > room:
+            commands += self._stop_there(event, now, cut_ms=(len(event.audio) - room) // limits.BYTES_PER_MS)
         return commands
 
-    def _stop_there(self, event: ModelAudio, now: int) -> list[Command]:
+    def _stop_there(self, event: ModelAudio, now: int, *, cut_ms: int) -> list[Command]:
         """More is waiting than anyone would listen to: what was sent stays, the rest is never made."""
         self._muted_items.add(event.item_id)
         self._muted_responses.add(event.response_id)
         self._open.pop(event.item_id, None)
         tail, sent_ms = self._playback.forget_rest(event.item_id, now)
-        dropped = Tell(Fact.FRAMES_DROPPED, "unheard_limit")
+        dropped = Tell(Fact.FRAMES_DROPPED, "unheard_limit", cut_ms)
+        if not sent_ms:
+            self._unplayed.setdefault(event.response_id, set()).add(event.item_id)
+            return [CancelResponse(event.response_id), dropped]
         return [*tail, CancelResponse(event.response_id), TruncateItem(event.item_id, sent_ms), dropped]
 
     def item_finished(self, item_id: str, now: int) -> list[Command]:

@@ -22,6 +22,7 @@ from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.transfer import after_dial, after_stream, dial_outcome, is_suspicious, to_a_person
 from voice_openai_connect.gateway.aftercare import Aftercare, EndedDial
 from voice_openai_connect.gateway.media_socket import StarletteMediaSocket
+from voice_openai_connect.gateway.model_breaker import MODEL_DOWN
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import Outside, StreamHandler
@@ -177,9 +178,9 @@ class Gateway:
     # --- webhooks
 
     def answer_call(self, request: VoiceRequest) -> str:
-        """A call comes in: connect it to a stream, or straight to a person when there is no room."""
-        if not self.sessions.admits:
-            self._refuse("call", "draining" if self.sessions.draining else "full")
+        """A call comes in: connect it to a stream, or straight to a person: no room, or no model."""
+        if reason := self.sessions.refusal(request.call_sid) if self._model_is_up() else MODEL_DOWN:
+            self._refuse("call", reason)
             return self._render(FAIL_OPEN, request.called)
         return self._connect(request)
 
@@ -211,8 +212,11 @@ class Gateway:
             return self._answer(after_stream(CallItem(), caller_left=True), request)
         item = await self.sessions.memory.recall(request.call_sid)
         step = after_stream(item, caller_left=False)
-        full = isinstance(step, ResumeStream) and not self.sessions.admits
-        return self._answer(to_a_person(item) if full else step, request)
+        # Even while the model is down: the call still knows what was said, and tells it to the person.
+        if isinstance(step, ResumeStream) and (reason := self.sessions.refusal(request.call_sid, resumed=True)):
+            self._refuse("resume", reason)
+            step = to_a_person(item)
+        return self._answer(step, request)
 
     async def dial_ended(self, result: DialResult, request: VoiceRequest, attempt: int) -> str:
         """A dial to the contact centre has ended."""
@@ -224,7 +228,8 @@ class Gateway:
             bridged=result.bridged,
             caller_left=request.status == "completed",
         )
-        step = after_dial(outcome, item, attempt=attempt, may_resume=self.sessions.admits and self._model_is_up())
+        may_resume = self._model_is_up() and not self.sessions.refusal(request.call_sid, resumed=True)
+        step = after_dial(outcome, item, attempt=attempt, may_resume=may_resume)
         memory.note_dial(request.call_sid, attempt, outcome)
         if isinstance(step, ResumeStream) and item.checkpoint and not item.checkpoint.nobody_came:
             await memory.bring_back(request.call_sid, item.checkpoint.brought_back(step.nobody_came))
@@ -281,11 +286,11 @@ class Gateway:
             return
         handler: StreamHandler | None = None
 
-        def peer_is_stuck() -> None:
+        def give_up(reason: str) -> None:
             if handler is not None:
-                handler.lose_stream("not_reading")
+                handler.lose_stream(reason)
 
-        socket, reader = StarletteMediaSocket(websocket, peer_is_stuck), MediaReader()
+        socket, reader = StarletteMediaSocket(websocket, give_up), MediaReader()
         try:
             start = await self._first_words(socket, reader)
             if start is not None and self._belongs(start, ticket):
@@ -398,9 +403,8 @@ def _add_operations(app: FastAPI, gateway: Gateway, observer: FrontObserver) -> 
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
-        ready = gateway.sessions.admits
-        state = "ready" if ready else "draining" if gateway.sessions.draining else "full"
-        return JSONResponse({"status": state}, status_code=200 if ready else 503)
+        state = gateway.sessions.state
+        return JSONResponse({"status": state}, status_code=200 if state == "ready" else 503)
 
     @app.get("/metrics")
     async def metrics() -> Response:

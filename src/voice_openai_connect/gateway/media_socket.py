@@ -1,13 +1,18 @@
 """The WebSocket that Twilio opens for a call, as the stream handler sees it: text in, text out, never blocking."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from voice_openai_connect import limits
+from voice_openai_connect.gateway.token_bucket import TokenBucket
+
+NORMAL: Final = 1000
+POLICY_VIOLATION: Final = 1008
 
 
 class MediaSocket(Protocol):
@@ -18,7 +23,8 @@ class MediaSocket(Protocol):
         ...
 
     async def receive(self) -> str | None:
-        """The next text message, or None once the peer is gone. A binary message comes back as an empty text."""
+        """The next text message, or None once the peer is gone or is to be listened to no more. A binary message
+        comes back as an empty text."""
         ...
 
     async def close(self) -> None:
@@ -29,13 +35,15 @@ class MediaSocket(Protocol):
 class StarletteMediaSocket:
     """`MediaSocket` over the WebSocket of an ASGI server.
 
-    One task writes; the queue in front of it is bounded. A peer that lets it fill up does not read any more, and
-    `on_stuck` is called once.
+    One task writes; the queue in front of it is bounded. A peer that lets it fill up does not read any more; one that
+    sends more than any call could is hostile. Either is reported to `on_trouble` once (``not_reading``, ``flood``).
     """
 
-    def __init__(self, websocket: WebSocket, on_stuck: Callable[[], None]) -> None:
+    def __init__(self, websocket: WebSocket, on_trouble: Callable[[str], None]) -> None:
         self._websocket = websocket
-        self._on_stuck = on_stuck
+        self._on_trouble = on_trouble
+        self._close_code = NORMAL
+        self._allowed = TokenBucket(limits.STREAM_MESSAGES_PER_S, limits.STREAM_MESSAGES_BURST)
         self._outbox: deque[str] = deque()
         self._filled = asyncio.Event()
         self._closing = False
@@ -48,18 +56,22 @@ class StarletteMediaSocket:
         if len(self._outbox) >= limits.OUTBOX_MESSAGES:
             self._closing = True
             self._writer.cancel()
-            self._on_stuck()
+            self._on_trouble("not_reading")
             return
         self._outbox.append(text)
         self._filled.set()
 
     async def receive(self) -> str | None:
-        """The next text message, or None once the peer is gone."""
+        """The next text message, or None once the peer is gone or has sent too many."""
         try:
             message = await self._websocket.receive()
         except (WebSocketDisconnect, RuntimeError):
             return None
         if message["type"] == "websocket.disconnect":
+            return None
+        if not self._allowed.take(time.monotonic()):
+            self._close_code = POLICY_VIOLATION
+            self._on_trouble("flood")
             return None
         return message.get("text") or ""
 
@@ -72,7 +84,7 @@ class StarletteMediaSocket:
         if self._websocket.application_state is WebSocketState.CONNECTED:
             try:
                 async with asyncio.timeout(limits.SOCKET_CLOSE_S):
-                    await self._websocket.close(code=1000)
+                    await self._websocket.close(code=self._close_code)
             except (RuntimeError, TimeoutError, WebSocketDisconnect):
                 return  # the peer was quicker, or does not answer: either way it is closed for us
 

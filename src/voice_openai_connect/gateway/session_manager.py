@@ -1,13 +1,16 @@
 """Who is on the line: admission, one stream a call, what each call's line does next, and the end of the shift."""
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.next_step import NextStep
+from voice_openai_connect.gateway.admission import Admission
 from voice_openai_connect.gateway.call_memory import CallMemory
 from voice_openai_connect.gateway.ports import HandoverStore
 from voice_openai_connect.gateway.questions import Questions
@@ -34,10 +37,12 @@ class SessionManager:
         max_calls: int,
         on_failure: Callable[[str, BaseException], None],
         on_lost: Callable[[str], None] = lambda _: None,
+        admission: Admission | None = None,
     ) -> None:
         self.memory = CallMemory(store, on_failure)
         self.questions = Questions(store, on_lost, on_failure)
         self._max_calls = max_calls
+        self._admission = admission or Admission()
         self._claimed: dict[str, Claim] = {}
         self._used_tickets: OrderedDict[bytes, float] = OrderedDict()
         self._idle = asyncio.Event()
@@ -47,9 +52,24 @@ class SessionManager:
     # --- admission
 
     @property
-    def admits(self) -> bool:
-        """Whether another call can be answered here."""
-        return not self.draining and len(self._claimed) < self._max_calls
+    def state(self) -> Literal["ready", "full", "draining", "busy"]:
+        """Whether another call can be answered here, and if not, why."""
+        if reason := self._no_room():
+            return reason
+        return "busy" if self._admission.trouble(time.monotonic()) else "ready"
+
+    def refusal(self, call_sid: str, *, resumed: bool = False) -> str:
+        """Why this call cannot be answered here; nothing if it can. To be asked once, when it is about to be answered.
+
+        `resumed` says that it is in the middle of a conversation.
+        """
+        return self._no_room(call_sid) or self._admission.refusal(time.monotonic(), resumed=resumed)
+
+    def _no_room(self, call_sid: str = "") -> Literal["full", "draining"] | None:
+        if self.draining:
+            return "draining"
+        others = len(self._claimed) - (call_sid in self._claimed)
+        return "full" if others >= self._max_calls else None
 
     @property
     def live(self) -> Mapping[str, StreamHandler]:

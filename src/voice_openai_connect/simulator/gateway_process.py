@@ -40,13 +40,17 @@ class GatewayProcess:
     on_line: Callable[[LogLine], None] = lambda _: None
     module: str = "voice_openai_connect"
     """What is run with `python -m`: the gateway, or something that runs it."""
+    descriptors: int | None = None
+    """How many files and sockets it may open (`ulimit -n`); as many as this process, unless it is set."""
     log: list[LogLine] = field(default_factory=list[LogLine])
     other_output: list[str] = field(default_factory=list[str])
     """What it printed that is no line of its log, such as a refusal to start."""
 
     async def __aenter__(self) -> Self:
         self._room = tempfile.TemporaryDirectory(prefix="gateway-")
+        limited = ["/bin/sh", "-c", f'ulimit -n {self.descriptors}; exec "$@"', "sh"] if self.descriptors else []
         self._process = await asyncio.create_subprocess_exec(
+            *limited,
             sys.executable,
             "-m",
             self.module,
@@ -94,6 +98,10 @@ class GatewayProcess:
     def signal(self, how: signal.Signals) -> None:
         """Send a signal, and wait for nothing: SIGSTOP and SIGCONT make it stand still for a while."""
         self._process.send_signal(how)
+
+    def open_descriptors(self) -> int:
+        """How many files and sockets it has open. Known on Linux."""
+        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
 
     async def metrics(self) -> str:
         """Its metrics, as text."""

@@ -86,6 +86,8 @@ class Plan:
     own_process: bool = False
     on_log_line: Callable[[LogLine], None] = lambda _: None
     """Each line of the gateway's log; only in a process of its own."""
+    descriptors: int | None = None
+    """How many the gateway may open; only in a process of its own."""
     routes: Mapping[str, str] | None = None
     """Where the carrier really connects to for a public address (see `carrier_webhooks.Routes`); may change later."""
     proxied: frozenset[Road] = frozenset()
@@ -144,7 +146,8 @@ async def open_town(
         settings = _settings(plan, port, roads, dynamo=dynamo, crm=crm, model=model)
         runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE, endpoint_url=roads["lambda"])
         stack.push_async_callback(runtime.close)
-        gateway = GatewayProcess(settings, port, plan.on_log_line) if plan.own_process else None
+        own = GatewayProcess(settings, port, plan.on_log_line, descriptors=plan.descriptors)
+        gateway = own if plan.own_process else None
         await asyncio.gather(
             runtime.warm_up() if plan.own_process else asyncio.sleep(0),
             _set_up_table(dynamo),
@@ -255,7 +258,7 @@ async def _within(settings: Mapping[str, str], tools: tuple[OwnTool, ...], port:
     """The gateway on this process's own loop, over real sockets all the same."""
     loaded = load_settings(settings, None)
     profiles = load_profiles(loaded.agent_profile)
-    async with open_gateway(loaded, profiles, tools) as parts:
+    async with open_gateway(loaded, profiles, tools, own_loop=False) as parts:
         sessions, config = parts.sessions, server_config(parts.app, host="127.0.0.1", port=port)
         server = DrainingServer(config, sessions.drain, sessions.hasten)
         task = asyncio.create_task(server.serve_within(), name="gateway server")

@@ -24,6 +24,8 @@ FATAL_CODES: Final = frozenset(
     }
 )
 """Errors that every later session would meet as well."""
+SETTINGS_REFUSED: Final = "settings_refused"
+"""How the reason begins when the service is there but does not take the session's settings."""
 SESSION_OVER_CODES: Final = frozenset({"session_expired"})
 """Errors after which this session is over, and a new one would do."""
 
@@ -117,7 +119,7 @@ class RealtimeReader:
         if code in SESSION_OVER_CODES:
             return events.ModelLost(code)
         if error.event_id == CONFIGURE_EVENT_ID or about_settings:
-            return events.ModelLost(f"settings_refused:{code}", permanent=True)
+            return events.ModelLost(f"{SETTINGS_REFUSED}:{code}", permanent=True)
         return events.ModelErred(code, error.event_id)
 
 

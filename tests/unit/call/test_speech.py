@@ -4,8 +4,10 @@ from voice_openai_connect import limits
 from voice_openai_connect.call.commands import (
     CancelResponse,
     ClearPlayback,
+    Command,
     DeleteItem,
     MarkPlayback,
+    PlayAudio,
     Tell,
     TruncateItem,
 )
@@ -75,6 +77,57 @@ def test_a_muted_response_is_not_played_and_its_items_are_deleted_when_it_ends()
     assert not voice.has_voiced("r")
 
 
+def sent_ms(commands: list[Command]) -> int:
+    return sum(len(command.audio) for command in commands if isinstance(command, PlayAudio)) // limits.BYTES_PER_MS
+
+
+def test_of_one_piece_that_is_too_long_only_a_minute_is_sent_and_the_model_knows() -> None:
+    commands = speech().audio(ModelAudio("r", "i", bytes(90_000 * limits.BYTES_PER_MS)), now=0)
+
+    assert sent_ms(commands) == limits.UNHEARD_AUDIO_MS
+    assert commands[-3:] == [
+        CancelResponse("r"),
+        TruncateItem("i", limits.UNHEARD_AUDIO_MS),
+        Tell(Fact.FRAMES_DROPPED, "unheard_limit", 30_000),
+    ]
+
+
+def test_however_much_comes_while_nothing_is_heard_no_more_than_a_minute_is_sent() -> None:
+    voice = speech()
+    commands: list[Command] = []
+    for response in range(50):
+        for item in range(3):
+            for _ in range(30):
+                event = ModelAudio(f"r{response}", f"i{response}.{item}", bytes(1_001 * limits.BYTES_PER_MS))
+                commands += voice.audio(event, now=response)
+        commands += voice.response_finished(f"r{response}", now=response)
+
+    assert sent_ms(commands) <= limits.UNHEARD_AUDIO_MS + 100
+
+
+def test_an_item_that_finds_no_room_at_all_leaves_the_model_s_memory_when_its_response_ends() -> None:
+    voice = speech()
+    voice.audio(ModelAudio("r1", "i1", bytes(limits.UNHEARD_AUDIO_MS * limits.BYTES_PER_MS)), now=0)
+    voice.response_finished("r1", now=0)
+    commands = voice.audio(ModelAudio("r2", "i2", bytes(8_000)), now=0)
+
+    assert commands == [CancelResponse("r2"), Tell(Fact.FRAMES_DROPPED, "unheard_limit", 1_000)]
+    assert voice.audio(ModelAudio("r2", "i2", bytes(8_000)), now=0) == []
+    assert voice.response_finished("r2", now=0) == [DeleteItem("i2")]
+
+
+def test_once_something_has_been_heard_there_is_room_for_as_much() -> None:
+    voice = speech()
+    voice.audio(ModelAudio("r1", "i1", bytes(limits.UNHEARD_AUDIO_MS * limits.BYTES_PER_MS)), now=0)
+    voice.response_finished("r1", now=0)
+    voice.reached("m1", now=20)
+    for mark in range(2, 102):
+        voice.reached(f"m{mark}", now=20 + (mark - 1) * 100)
+    commands = voice.audio(ModelAudio("r2", "i2", bytes(20_000 * limits.BYTES_PER_MS)), now=10_020)
+
+    assert sent_ms(commands) == 10_020
+
+
 def test_muted_ids_are_forgotten_only_after_many_others() -> None:
     voice = speech()
     for n in range(limits.REMEMBERED_IDS):
@@ -123,8 +176,8 @@ def test_what_goes_beyond_the_limit_of_unheard_audio_is_cut_off_and_stays_so() -
     commands = voice.audio(ModelAudio("r", "i", bytes(200)), now=0)
     assert commands[-3:] == [
         CancelResponse("r"),
-        TruncateItem("i", limits.UNHEARD_AUDIO_MS + 20),
-        Tell(Fact.FRAMES_DROPPED, "unheard_limit"),
+        TruncateItem("i", limits.UNHEARD_AUDIO_MS),
+        Tell(Fact.FRAMES_DROPPED, "unheard_limit", 25),
     ]
     assert voice.audio(ModelAudio("r", "i", bytes(200)), now=0) == []
     assert voice.audio(ModelAudio("r", "j", bytes(200)), now=0) == []

@@ -17,6 +17,7 @@ from voice_openai_connect.call.handover import HandoverRecord, Redemption
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
+from voice_openai_connect.gateway.admission import Admission
 from voice_openai_connect.gateway.aftercare import Aftercare
 from voice_openai_connect.gateway.app import Front, Gateway, build_app, identity_of
 from voice_openai_connect.gateway.ports import CallObserver
@@ -157,6 +158,7 @@ class Site:
     base: str
     client: httpx2.AsyncClient
     sessions: SessionManager
+    admission: Admission
     store: Store
     watch: Watch
     aftercare: Aftercare
@@ -181,12 +183,14 @@ class Site:
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     store, watch = Store(), Watch()
-    sessions, aftercare = SessionManager(store, max_calls=1, on_failure=watch.failed), Aftercare(store, None, watch)
+    admission = Admission()
+    sessions = SessionManager(store, max_calls=1, on_failure=watch.failed, admission=admission)
+    aftercare = Aftercare(store, None, watch)
     front = Front(PUBLIC, "wss://voice.example.com", ACCOUNT_SID, (SECRET,), PERSON, console_token="operator" * 4)
     gateway = Gateway(front, WebhooksOnly(), sessions, watch, aftercare=aftercare, model_is_up=lambda: here.model_up)
     app = build_app(gateway, watch)
     async with serving(app) as base, httpx2.AsyncClient(trust_env=False) as client:
-        here = Site(base, client, sessions, store, watch, aftercare)
+        here = Site(base, client, sessions, admission, store, watch, aftercare)
         yield here
         await aftercare.settled()
         await sessions.questions.close()
@@ -252,7 +256,47 @@ async def test_without_room_a_call_goes_straight_to_a_person(site: Site, state: 
     assert site.watch.refusals == [("call", reason)]
 
 
+async def test_while_the_model_is_down_a_new_call_goes_straight_to_a_person(site: Site) -> None:
+    site.model_up = False
+    response = await site.twiml("/twilio/voice")
+
+    assert dial_in(response) == (PERSON, "")
+    assert said_in(response) == ["One moment, please."]
+    assert site.watch.refusals == [("call", "model_down")]
+    assert (await site.client.get(f"{site.base}/readyz")).json() == {"status": "ready"}
+
+
+async def test_a_process_that_lags_takes_no_new_call_and_is_not_ready(site: Site) -> None:
+    site.admission.lag.lag_ms = 10 * limits.LAG_BUSY_MS
+    response = await site.twiml("/twilio/voice")
+
+    assert dial_in(response) == (PERSON, "")
+    assert site.watch.refusals == [("call", "busy")]
+    answer = await site.client.get(f"{site.base}/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "busy"})
+
+
 # --- what is next
+
+
+async def test_a_call_that_broke_off_goes_on_whatever_new_calls_are_told(site: Site) -> None:
+    site.store.items[CALL_SID] = CallItem(checkpoint=Checkpoint((Turn("caller", "Hello."),)))
+    site.model_up = False
+    site.admission.lag.lag_ms = 10 * limits.LAG_BUSY_MS
+    response = await site.twiml("/twilio/next")
+
+    assert response.find("Connect/Stream") is not None
+    assert site.watch.refusals == []
+
+
+async def test_a_call_that_broke_off_and_finds_no_room_goes_to_a_person(site: Site) -> None:
+    site.store.items[CALL_SID] = CallItem(checkpoint=Checkpoint((Turn("caller", "Hello."),)))
+    assert site.sessions.claim("another call")
+    response = await site.twiml("/twilio/next")
+
+    assert dial_in(response) == (PERSON, "")
+    assert said_in(response) == ["One moment, please."]
+    assert site.watch.refusals == [("resume", "full")]
 
 
 async def test_a_call_that_nobody_knows_goes_to_a_person_and_is_told_so(site: Site) -> None:

@@ -1,6 +1,9 @@
 """The media socket over a real server's WebSocket, with a real client at the other end."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -9,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from voice_openai_connect import limits
 from voice_openai_connect.gateway.media_socket import MediaSocket, StarletteMediaSocket
@@ -20,7 +24,7 @@ Use = Callable[[StarletteMediaSocket], Awaitable[None]]
 
 @asynccontextmanager
 async def open_line(
-    use: Use, on_stuck: Callable[[], None] = lambda: None
+    use: Use, on_trouble: Callable[[str], None] = lambda _: None
 ) -> AsyncGenerator[tuple[ClientConnection, asyncio.Future[None]], None]:
     """A client's end of a socket that `use` has the server's end of, and the outcome of `use`."""
     done = asyncio.get_running_loop().create_future()
@@ -28,7 +32,7 @@ async def open_line(
     async def endpoint(websocket: WebSocket) -> None:
         await websocket.accept()
         try:
-            await asyncio.wait_for(use(StarletteMediaSocket(websocket, on_stuck)), DEADLINE_S)
+            await asyncio.wait_for(use(StarletteMediaSocket(websocket, on_trouble)), DEADLINE_S)
         except BaseException as error:  # noqa: BLE001 - it is the test that must fail, not the server
             done.set_exception(error)
         else:
@@ -108,10 +112,88 @@ async def test_a_peer_that_does_not_read_is_reported_once_and_holds_nobody(monke
             socket.send("more")
         await socket.close()
 
-    async with open_line(use, lambda: stuck.append("not reading")) as (client, done):
+    async with open_line(use, stuck.append) as (client, done):
         await done
-        assert stuck == ["not reading"]
+        assert stuck == ["not_reading"]
         client.transport.abort()
+
+
+async def test_what_waits_for_a_peer_that_does_not_read_is_bounded_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "OUTBOX_MESSAGES", 20)
+    monkeypatch.setattr(limits, "SOCKET_CLOSE_S", 0.05)
+    taken: list[int] = []
+    stuck: list[str] = []
+
+    class Piece(str):
+        """A message that can be seen as long as anything holds it."""
+
+        __slots__ = ("__weakref__",)
+
+    pieces = weakref.WeakSet[Piece]()
+
+    async def use(socket: StarletteMediaSocket) -> None:
+        while not stuck:
+            piece = Piece("x" * 60_000)
+            pieces.add(piece)
+            socket.send(piece)
+            del piece
+            taken.append(len(pieces))
+            await asyncio.sleep(0)
+        await socket.close()
+
+    async with open_line(use, stuck.append) as (client, done):
+        await done
+        gc.collect()
+        client.transport.abort()
+
+    assert max(taken) <= limits.OUTBOX_MESSAGES + 2  # one is with the writer, one was refused
+    assert len(taken) > max(taken)  # the peer's buffers took some before it was stuck
+    assert len(pieces) <= 1
+
+
+# --- a peer that sends too much
+
+
+async def received(client: ClientConnection, heard: asyncio.Queue[str | None], messages: int) -> list[str | None]:
+    """What arrives of so many messages sent at once."""
+    for number in range(messages):
+        await client.send(str(number))
+    return [await asyncio.wait_for(heard.get(), DEADLINE_S) for _ in range(messages)]
+
+
+async def test_what_a_line_sends_after_a_stall_is_heard() -> None:
+    heard: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def use(socket: StarletteMediaSocket) -> None:
+        while (text := await socket.receive()) is not None:
+            heard.put_nowait(text)
+
+    async with open_line(use) as (client, done):
+        burst = limits.STREAM_MESSAGES_BURST
+        assert await received(client, heard, burst) == [str(number) for number in range(burst)]
+        await client.close()
+        await done
+
+
+async def test_a_flood_is_not_listened_to_and_the_socket_closed_for_it() -> None:
+    heard: list[str] = []
+    told: list[str] = []
+
+    async def use(socket: StarletteMediaSocket) -> None:
+        while (text := await socket.receive()) is not None:
+            heard.append(text)
+        await socket.close()
+
+    async with open_line(use, told.append) as (client, done):
+        with contextlib.suppress(ConnectionClosed):
+            for number in range(limits.STREAM_MESSAGES_BURST * 20):
+                await client.send(str(number))
+        await client.wait_closed()
+        await done
+
+    assert client.close_code == 1008
+    assert told == ["flood"]
+    assert limits.STREAM_MESSAGES_BURST <= len(heard) < limits.STREAM_MESSAGES_BURST * 20
 
 
 async def test_the_writer_s_task_ends_with_the_socket() -> None:

@@ -1,6 +1,7 @@
 """Who is on the line. Time is the limits, made short; whatever a test waits for is an event."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -13,6 +14,7 @@ from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.handover import HandoverRecord, Redemption
 from voice_openai_connect.call.next_step import DialPerson, NextStep
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
+from voice_openai_connect.gateway.admission import Admission
 from voice_openai_connect.gateway.session_manager import Claim, SessionManager
 from voice_openai_connect.gateway.stream_handler import StreamHandler
 
@@ -106,11 +108,14 @@ def live(manager: SessionManager, call_sid: str) -> OnTheLine:
 class Office(SessionManager):
     """A manager that keeps what was reported to it."""
 
-    def __init__(self, store: Store | None = None, max_calls: int = 2) -> None:
+    def __init__(self, store: Store | None = None, max_calls: int = 2, admission: Admission | None = None) -> None:
         self.claims: dict[str, Claim] = {}
         self.failures: list[str] = []
         super().__init__(
-            store or Store(), max_calls=max_calls, on_failure=lambda what, error: self.failures.append(what)
+            store or Store(),
+            max_calls=max_calls,
+            on_failure=lambda what, error: self.failures.append(what),
+            admission=admission,
         )
 
     def claim(self, call_sid: str, *, takes_over: bool = False) -> Claim | None:
@@ -130,14 +135,43 @@ class Office(SessionManager):
 async def test_calls_are_admitted_up_to_the_count_and_again_when_one_has_ended() -> None:
     office = Office(max_calls=2)
     assert office.claim("CA1")
-    assert office.admits
+    assert (office.state, office.refusal("CA2")) == ("ready", "")
     assert office.claim("CA2")
-    assert not office.admits
+    assert (office.state, office.refusal("CA3"), office.refusal("CA3", resumed=True)) == ("full", "full", "full")
     assert not office.claim("CA3")
 
     office.hang_up("CA1")
-    assert office.admits
+    assert (office.state, office.refusal("CA4")) == ("ready", "")
     assert office.claim("CA3")
+
+
+async def test_a_call_that_is_on_the_line_already_needs_no_more_room() -> None:
+    office = Office(max_calls=1)
+    assert office.claim("CA1")
+
+    assert (office.refusal("CA1", resumed=True), office.refusal("CA1")) == ("", "")
+    assert office.refusal("CA2", resumed=True) == "full"
+
+
+async def test_a_call_that_is_taken_up_again_comes_before_new_ones() -> None:
+    office = Office(admission=Admission(calls_per_second=0.1, free=lambda: math.inf))
+
+    assert (office.refusal("CA1"), office.refusal("CA2")) == ("", "rate")
+    assert [office.refusal(f"CA{n}", resumed=True) for n in range(100)] == [""] * 100
+    assert office.state == "ready"
+
+
+async def test_a_process_in_trouble_is_not_ready_and_says_why_it_takes_no_call() -> None:
+    office = Office(admission=Admission(free=lambda: 0))
+
+    assert (office.state, office.refusal("CA1")) == ("busy", "descriptors")
+
+
+async def test_who_drains_is_neither_full_nor_busy() -> None:
+    office = Office(max_calls=0, admission=Admission(free=lambda: 0))
+    await asyncio.wait_for(office.drain(), DEADLINE_S)
+
+    assert [office.state, office.refusal("CA1"), office.refusal("CA1", resumed=True)] == ["draining"] * 3
 
 
 async def test_a_call_has_one_line_at_a_time() -> None:
@@ -164,7 +198,7 @@ async def test_a_stream_that_twilio_was_told_to_open_takes_the_line_over() -> No
     assert office.order_handover("CA1")
     assert (new.posted, old.posted) == ([ev.HandoverOrdered()], [])
     office.release(after)
-    assert office.admits
+    assert office.refusal("CA2") == ""
 
 
 async def test_a_stream_that_was_overtaken_before_its_first_word_does_not_begin() -> None:
@@ -250,7 +284,7 @@ async def test_with_nobody_on_the_line_a_drain_is_over_at_once() -> None:
     await asyncio.wait_for(office.drain(), DEADLINE_S)
 
     assert office.draining
-    assert not office.admits
+    assert office.state == "draining"
 
 
 async def test_a_drain_moves_the_calls_on_the_line_and_lets_the_others_finish() -> None:
