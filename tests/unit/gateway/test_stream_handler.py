@@ -12,14 +12,10 @@ from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.checkpoint import Checkpoint
-from voice_openai_connect.call.ending import Ending
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.handover import HandoverRecord
-from voice_openai_connect.call.next_step import FAIL_OPEN, DialPerson, HangUp, PromiseCallBack
-from voice_openai_connect.call.outcome import Outcome
+from voice_openai_connect.call.next_step import FAIL_OPEN, DialPerson, HangUp
 from voice_openai_connect.call.phases import Phase
-from voice_openai_connect.call.ticket_note import Notes
-from voice_openai_connect.call.tool_calls import ToolCalls
 from voice_openai_connect.gateway.ports import Post
 from voice_openai_connect.gateway.stream_handler import StreamHandler
 from voice_openai_connect.wire.twilio_media import MediaReader
@@ -200,85 +196,6 @@ async def test_a_tool_that_is_not_registered_fails_like_one_that_raises(make_sta
     assert await stage.call.until(ev.ToolFailed) == ev.ToolFailed("t1", "KeyError")
     stage.line.says("stop")
     await stage.over(served)
-
-
-MESSAGE = '{"message": "Please call <b>after five</b>"}'
-
-
-async def test_a_message_is_kept_for_people_with_the_number_and_plain(make_stage: MakeStage) -> None:
-    stage = make_stage(on_start(do.RunTool("t1", "take_message", MESSAGE)))
-    served = await stage.begin()
-    assert await stage.call.until(ev.ToolFinished) == ev.ToolFinished("t1", "")
-    stage.line.says("stop")
-    await stage.over(served)
-
-    (note,) = stage.service.notes
-    assert (note.kind, note.urgent, note.conversation_id) == ("call_back", True, "conv-1")
-    assert "+61255501234" in note.text
-    assert "Please call (b)after five(/b)" in note.text
-
-
-async def test_a_message_that_nobody_would_read_has_not_been_taken(make_stage: MakeStage) -> None:
-    stage = make_stage(on_start(do.RunTool("t1", "take_message", MESSAGE)), crm=False)
-    served = await stage.begin()
-    assert await stage.call.until(ev.ToolFailed) == ev.ToolFailed("t1", "crm_off")
-    stage.line.says("stop")
-    await stage.over(served)
-
-
-async def test_notes_and_revoked_tokens_are_on_their_way_before_the_handler_is_gone(make_stage: MakeStage) -> None:
-    note = Notes("conv-1", "").caller_left()
-    stage = make_stage({ev.StreamStopped: (do.KeepNote(note), do.RevokeToken("0123456789"))})
-    await stage.whole_call()
-
-    assert stage.service.notes == [note]
-    assert stage.service.revoked == ["0123456789"]
-
-
-async def test_without_a_crm_a_note_has_nowhere_to_go_and_harms_nobody(make_stage: MakeStage) -> None:
-    stage = make_stage({ev.StreamStopped: (do.KeepNote(Notes("conv-1", "").caller_left()),)}, crm=False)
-    await stage.whole_call()
-
-    assert stage.watch.failures == []
-
-
-async def test_the_outcome_is_kept_after_the_checkpoints_and_before_the_line_is_closed(make_stage: MakeStage) -> None:
-    stage = make_stage(
-        on_start(do.SaveCheckpoint(Checkpoint()), do.NoteOutcome(Outcome.CONTAINED), do.CloseStream(HangUp()))
-    )
-    served = await stage.begin()
-    await stage.end()
-    await stage.over(served)
-
-    assert stage.service.outcomes == [Outcome.CONTAINED]
-    assert stage.service.checkpoints == []
-    assert stage.steps == [HangUp()]
-
-
-async def test_a_call_that_breaks_after_nobody_came_ends_in_a_promise_and_not_in_a_third_dial(
-    make_stage: MakeStage,
-) -> None:
-    stage = make_stage(broken=frozenset({ev.StreamStarted}))
-    stage.call.ending = Ending(Notes("conv-1", "", "busy"), ToolCalls(frozenset()))
-    served = await stage.begin()
-    await stage.over(served)
-
-    assert stage.steps == [PromiseCallBack()]
-
-
-@pytest.mark.parametrize(("end", "left"), [("stop", True), ("", False)])
-async def test_only_a_stream_that_twilio_stopped_had_a_caller_who_left(
-    make_stage: MakeStage, end: str, *, left: bool
-) -> None:
-    stage = make_stage()
-    served = await stage.begin()
-    if end:
-        stage.line.says(end)
-    else:
-        stage.line.to_gateway.put_nowait(None)
-    await stage.over(served)
-
-    assert stage.handler.caller_left is left
 
 
 async def test_a_model_that_cannot_even_be_made_is_a_lost_model(make_stage: MakeStage) -> None:

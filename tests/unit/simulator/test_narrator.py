@@ -6,6 +6,7 @@ import structlog
 
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.next_step import HangUp
+from voice_openai_connect.call.outcome import DialOutcome
 from voice_openai_connect.integrations.retry import RetryPolicy, with_retries
 from voice_openai_connect.metrics import Metrics
 from voice_openai_connect.observers import FrontWatch
@@ -41,7 +42,7 @@ async def written_besides_facts() -> set[str]:
 
     structlog.reset_defaults()
     with structlog.testing.capture_logs() as lines:
-        FrontWatch(Metrics()).dial_ended(DialResult("CA1", "busy", 3, bridged=False), HangUp())
+        FrontWatch(Metrics()).dial_ended(DialResult("CA1", "busy", 3, bridged=False), DialOutcome.BUSY, HangUp())
         await with_retries(work, policy=RetryPolicy(2, 5.0, first_wait_s=0.001), wait=lambda _: True)
     return {line["event"] for line in lines}
 
