@@ -14,7 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.call.facts import Fact
-from voice_openai_connect.call.outcome import DialOutcome, Outcome
+from voice_openai_connect.call.outcome import Absence, DialOutcome, Outcome
 
 OTHER: Final = "other"
 LABELS_MAX: Final = 40
@@ -239,6 +239,9 @@ class Metrics:
             Fact.TOOL_REFUSED: make("tool_calls_refused", "Calls of tools that were not carried out", "reason"),
             Fact.ESCALATED: make("escalations", "Calls that a person was needed for", reason=reasons),
             Fact.NOBODY_FREE: make("nobody_free", "Wishes for a person after nobody had come", reason=reasons),
+            Fact.NOBODY_THERE: make(
+                "nobody_there", "Needs for a person whose queue was known to have nobody", absence=frozenset(Absence)
+            ),
             Fact.SUMMARY_FELL_BACK: make("summary_fallbacks", "Summaries that we had to write ourselves", "reason"),
             Fact.TRANSFER_SENTENCE_CUT: make("transfer_sentences_cut", "Transfer sentences that ran out of time"),
             Fact.CONTACT_FOUND: make("crm_contacts", "Callers that the CRM knows"),

@@ -110,11 +110,13 @@ def test_what_became_of_callers_after_the_assistant_is_counted() -> None:
     metrics.context_not_delivered()
     metrics.caller_lost()
     metrics.observe(Tell(Fact.NOBODY_FREE, "key"))
+    metrics.observe(Tell(Fact.NOBODY_THERE, "closed"))
 
     assert samples(metrics)["time_to_person_seconds_sum",] == 7.0
     assert samples(metrics)["context_not_delivered_total",] == 1
     assert samples(metrics)["callers_lost_total",] == 1
     assert samples(metrics)["nobody_free_total", "key"] == 1
+    assert samples(metrics)["nobody_there_total", "closed"] == 1
 
 
 def test_what_belongs_to_no_call_is_counted() -> None:

@@ -24,7 +24,8 @@ class Checkpoint:
     person_needed: bool = False
     """Somebody had decided that a person must take over: there is no way back to talking."""
     nobody_came: str = ""
-    """A `DialOutcome` once the dials have failed and the caller is back with the assistant; else empty."""
+    """A `DialOutcome` once the dials have failed and the caller is back with the assistant; an `Absence` once they were
+    told that nobody is there; else empty."""
 
     @property
     def resumable(self) -> bool:

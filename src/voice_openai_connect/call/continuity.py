@@ -1,11 +1,16 @@
 """Keeping a call ready to be taken up elsewhere: when a checkpoint is due, and when the call can move."""
 
+from typing import Final
+
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.commands import AddText, Command, DisconnectModel, MoveStream, SaveCheckpoint, Tell
 from voice_openai_connect.call.conversation import Conversation
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.instructions import INTERRUPTED, nobody_came
+from voice_openai_connect.call.outcome import DialOutcome
 from voice_openai_connect.call.speech import Speech
+
+_DIALS_END: Final = frozenset(outcome.value for outcome in DialOutcome)
 
 
 class Continuity:
@@ -21,12 +26,17 @@ class Continuity:
         """How many times this call has been taken up again already."""
         self.resumed = resumed is not None
         self.nobody_came = resumed.nobody_came if resumed else ""
-        """How the transfer ended from which the caller has come back; empty if there was none."""
+        """How the transfer ended from which the caller has come back, or why there was none; else empty."""
         self.beyond_resuming = resumed is not None and not resumed.resumable
         """The line is taken up again, and the conversation cannot be: the caller must go to a person."""
         self._last: Checkpoint | None = None
         if resumed:
             conversation.resume(resumed.turns)
+
+    @property
+    def came_back(self) -> bool:
+        """Whether the caller has been dialled to a person already, and reached nobody."""
+        return self.nobody_came in _DIALS_END
 
     def now(self, *, lost: bool = True, person_needed: bool = False) -> Checkpoint:
         """The call as it stands. `lost` says that being taken up from here would be because something broke."""
@@ -46,7 +56,7 @@ class Continuity:
         told: list[Command] = [AddText(turn.who, turn.text) for turn in self._conversation.history()]
         if self.nobody_came:
             told.append(AddText("system", nobody_came(self.nobody_came)))
-        if interrupted or not self.nobody_came:
+        if interrupted or not self.came_back:
             told.append(AddText("system", INTERRUPTED))
         return told
 

@@ -221,6 +221,14 @@ class MoveOrdered(Event):
 
 
 @dataclass(slots=True)
+class QueuesUnattended(Event):
+    """From now on these of the contact centre's queues, by name, have nobody. Every other one is taken to have."""
+
+    closed: frozenset[str] = frozenset()
+    unstaffed: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
 class ContactFound(Event):
     """The CRM knows the caller, perhaps only since a moment ago."""
 

@@ -25,6 +25,7 @@ class Fact(StrEnum):
     TOOL_REFUSED = "tool_refused"  # why
     ESCALATED = "escalated"  # reason
     NOBODY_FREE = "nobody_free"  # a person was asked for once more, after nobody had come; label: how
+    NOBODY_THERE = "nobody_there"  # a person was needed, and their queue is known to have nobody; label: `Absence`
     SUMMARY_FELL_BACK = "summary_fell_back"  # why
     TRANSFER_SENTENCE_CUT = "transfer_sentence_cut"
     CONTACT_FOUND = "contact_found"

@@ -1,9 +1,12 @@
 """What the model is told when the call asks it for something in particular."""
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from voice_openai_connect.call.outcome import Absence
 from voice_openai_connect.call.settings import CallSettings
 from voice_openai_connect.call.ticket_note import HOW_IT_ENDED
+from voice_openai_connect.call.tools import TAKE_MESSAGE, TRANSFER
 
 
 def word_for_word(sentence: str) -> str:
@@ -31,8 +34,29 @@ MESSAGE_NOT_KEPT: Final = (
 )
 
 
+_WHO_IS_MISSING: Final[Mapping[str, str]] = {
+    Absence.CLOSED: "The team that could help is closed at this time",
+    Absence.UNSTAFFED: "Nobody of the team that could help is at work at this moment",
+}
+
+
+def nobody_there(absence: str, elsewhere: Sequence[str] = ()) -> str:
+    """Told to a model whose caller needs a person of a queue that has none; `elsewhere`: intents that have somebody."""
+    reached = (
+        f" If the call is really about one of these, where somebody is there, call {TRANSFER} with it as the intent: "
+        f"{', '.join(elsewhere)}."
+    )
+    return (
+        f"{_WHO_IS_MISSING[absence]}, so this call is not transferred. Say so in one sentence, apologise, and offer to "
+        f"take a message so that a person calls back. Once the caller has said what it is about, call {TAKE_MESSAGE}."
+        f"{reached if elsewhere else ''}"
+    )
+
+
 def nobody_came(how: str) -> str:
-    """Told to a model whose caller has come back from a transfer; `how` is the last dial's outcome."""
+    """Told to a model that takes over a caller whom no person could take; `how` is why, as a checkpoint has it."""
+    if how in _WHO_IS_MISSING:
+        return f"{nobody_there(how)} If you have told them already, do not say it again."
     return (
         f"The caller was being transferred to a person, and nobody could be reached: {HOW_IT_ENDED[how]}. They are "
         "back with you. If you have not told them yet, say in one sentence that nobody could be reached, apologise, "

@@ -3,20 +3,15 @@
 Everything that decides about a conversation is here and in the files beside this one; whoever runs a `Call`
 carries out its commands in order and posts what happens. `LEGAL` says which events mean something in which
 phase. Anything else is counted and ignored: a phone call survives a stray message.
-
-    starting ──► talking ◄──► saying_goodbye ──► ended
-        │          │ ▲ ▼             │             ▲
-        │          │ recovering      │             │
-        └──────────┴───┴─────────────┴► handing_over ──► dialing
 """
 
 from typing import Final
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.attendance import Attendance
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.commands import (
-    AddText,
     AnswerTool,
     CancelResponse,
     CancelTimer,
@@ -42,7 +37,7 @@ from voice_openai_connect.call.floor import Floor
 from voice_openai_connect.call.format_check import FormatCheck
 from voice_openai_connect.call.handing_over import TIMERS as HANDOVER_TIMERS
 from voice_openai_connect.call.handing_over import HandingOver
-from voice_openai_connect.call.instructions import NOBODY_IS_FREE, TRANSFERRING, word_for_word
+from voice_openai_connect.call.instructions import word_for_word
 from voice_openai_connect.call.keys import KEYS_TIMER, Keys
 from voice_openai_connect.call.patience import QUIET_TIMER, STALLED_TIMER, Patience
 from voice_openai_connect.call.phases import CONVERSATION, LEGAL, RECORD_ANSWERS, WAITING_FOR_US, Phase
@@ -100,6 +95,7 @@ class Call:
         self._tools = ToolCalls(settings.tools)
         self.notes = Notes(identity.conversation_id, identity.caller_phone, self._continuity.nobody_came)
         self.ending = Ending(self.notes, self._tools)
+        self._attendance = Attendance(settings, self.notes, self._continuity)
         self._handing_over: HandingOver | None = None
         self._sentence = TransferSentence(settings.transfer_sentence, self._floor, self._speech)
 
@@ -197,6 +193,7 @@ class Call:
         if self.phase is Phase.RECOVERING or self._continuity.resumed:
             commands += self._go_on_where_we_were(now)
         else:
+            commands += self._attendance.reminder()
             commands += self._ask(RequestResponse("greeting", word_for_word(self.settings.greeting)), now)
         self.phase = Phase.TALKING
         return commands + [SendCallerAudio(payload) for payload in payloads]
@@ -396,9 +393,8 @@ class Call:
             return [Tell(Fact.TOOL_REFUSED, "interrupted")]
         self._tools.accept(event.call_id)
         if event.name == TRANSFER:
-            answer = NOBODY_IS_FREE if self._continuity.nobody_came else TRANSFERRING
-            wish = transfer_wish(event.arguments)
-            return [AnswerTool(event.call_id, answer), *self._escalate(Reason.TOOL, now, wish)]
+            escalated = self._escalate(Reason.TOOL, now, transfer_wish(event.arguments))
+            return [AnswerTool(event.call_id, self._attendance.answer), *escalated]
         if event.name == END_CALL:
             ask = not self._speech.has_voiced(event.response_id)
             return [AnswerTool(event.call_id, "The call ends after your goodbye."), *self._say_goodbye(now, ask=ask)]
@@ -450,8 +446,8 @@ class Call:
         """A person is needed. The first reason counts; after it there is no way back to talking."""
         if self._handing_over is not None:
             return []
-        if self._continuity.nobody_came:
-            return self._escalate_no_more(reason, now)
+        if self._attendance.nobody_for(reason, wish):
+            return self._keep_with_us(reason, now)
         self.phase = Phase.HANDING_OVER
         self._handing_over = HandingOver(
             reason, wish or TransferWish(), self.identity, self.settings, self.conversation, self._sentence
@@ -489,27 +485,29 @@ class Call:
 
     def _clear_up(self, event: ev.Event) -> list[Command]:
         """The caller has left: a token that comes now is taken back, and a ticket stays as it is."""
-        if not isinstance(event, ev.HandoverSaved | ev.HandoverNotSaved):
-            return []
-        self.phase = Phase.ENDED
+        if isinstance(event, ev.HandoverSaved | ev.HandoverNotSaved):
+            self.phase = Phase.ENDED
         return [RevokeToken(event.token)] if isinstance(event, ev.HandoverSaved) else []
 
-    # --- back from a transfer that reached nobody
+    # --- nobody is there, or nobody came
 
-    def _escalate_no_more(self, reason: Reason, now: int) -> list[Command]:
-        """There is one escalation in a call, and this call has had it: the caller can only be called back."""
+    @_dispatch.on(ev.QueuesUnattended)
+    def _queues_unattended(self, event: ev.QueuesUnattended, _: int) -> list[Command]:
+        self._attendance.learn(event)
+        return []
+
+    def _keep_with_us(self, reason: Reason, now: int) -> list[Command]:
+        """There is no person to move the caller to: they can only be called back."""
+        told, news = self._attendance.told(reason, model_ready=self._model_ready), self._attendance.is_news
         if reason not in WISHES:
             self.phase = Phase.ENDED
-            return self.ending.call_back_promised()
-        if not self._model_ready:
-            return []  # it is told when it is
-        told: list[Command] = [Tell(Fact.NOBODY_FREE, reason.value)]
-        if reason is not Reason.TOOL:
-            told.append(AddText("system", NOBODY_IS_FREE))
-        if reason is Reason.CALLER_ASKED and self.phase is Phase.TALKING:
-            return told  # the model answers the caller's words by itself
+            return [*told, *self.ending.call_back_promised()]
+        answers_by_itself = reason is Reason.CALLER_ASKED and self.phase is Phase.TALKING and not news
+        if answers_by_itself or not self._model_ready:
+            return told
         self.phase = Phase.TALKING
-        return [*told, CancelTimer(_GOODBYE), *self._ask(RequestResponse("reply"), now)]
+        hushed = self._interrupt(now, cancel=True) if news and reason is not Reason.TOOL else []
+        return [*hushed, *told, CancelTimer(_GOODBYE), *self._ask(RequestResponse("reply"), now)]
 
     # --- going on elsewhere
 

@@ -40,7 +40,8 @@ class ResumeStream(NextStep):
     """Open a new stream and go on with the conversation from its checkpoint."""
 
     nobody_came: str = ""
-    """A `DialOutcome` when the caller comes back from a transfer that reached nobody; else empty."""
+    """A `DialOutcome` when the caller comes back from a transfer that reached nobody; an `Absence` when there was none
+    to make; else empty."""
 
 
 FAIL_OPEN: Final = DialPerson(announce=True)

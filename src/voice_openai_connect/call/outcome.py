@@ -1,4 +1,4 @@
-"""How things ended: a dial to the contact centre, and a whole call."""
+"""How things ended: a dial to the contact centre, and a whole call. And why a dial was not even made."""
 
 from enum import StrEnum
 
@@ -17,6 +17,15 @@ class DialOutcome(StrEnum):
     """Answered and over again before anybody can have said a word."""
     CALLER_LEFT = "caller_left"
     """The caller hung up before anybody could answer them."""
+
+
+class Absence(StrEnum):
+    """Why it is known before a dial that nobody will answer."""
+
+    CLOSED = "closed"
+    """The queue is outside its opening hours."""
+    UNSTAFFED = "unstaffed"
+    """The queue is open, and nobody who serves it is at work."""
 
 
 class Outcome(StrEnum):

@@ -1,4 +1,10 @@
-"""Where a call can be on its way, and what means something there."""
+"""Where a call can be on its way, and what means something there.
+
+starting ──► talking ◄──► saying_goodbye ──► ended
+    │          │ ▲ ▼             │             ▲
+    │          │ recovering      │             │
+    └──────────┴───┴─────────────┴► handing_over ──► dialing
+"""
 
 from enum import StrEnum
 from typing import Final
@@ -38,7 +44,7 @@ _CALLER_SPEAKS: Final = (
     ev.CallerTranscriptionFailed,
 )
 _TOOLS: Final = (ev.ModelToolCalled, ev.ToolFinished, ev.ToolFailed)
-_ORDERS: Final = (ev.HandoverOrdered, ev.MoveOrdered)
+_ORDERS: Final = (ev.HandoverOrdered, ev.MoveOrdered, ev.QueuesUnattended)
 _RECORD: Final = (ev.ContactFound, ev.ContactNotFound, ev.TicketOpened, ev.TicketNotOpened)
 _SAVED: Final = (ev.HandoverSaved, ev.HandoverNotSaved)
 RECORD_ANSWERS: Final = (*_RECORD, *_SAVED)
@@ -61,7 +67,7 @@ LEGAL: Final[dict[Phase, frozenset[type[ev.Event]]]] = {
         }
     ),
     Phase.SAYING_GOODBYE: frozenset({*_IN_CONVERSATION, *_ORDERS}),
-    Phase.HANDING_OVER: frozenset({*_IN_CONVERSATION, *_RECORD, *_SAVED}),
+    Phase.HANDING_OVER: frozenset({*_IN_CONVERSATION, *_RECORD, *_SAVED, ev.QueuesUnattended}),
     Phase.DIALING: frozenset({*_RECORD, ev.HandoverSaved, ev.TimerFired}),
     Phase.CLEARING_UP: frozenset({*_RECORD, *_SAVED, ev.TimerFired}),
     Phase.ENDED: frozenset(),

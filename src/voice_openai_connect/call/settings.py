@@ -63,6 +63,8 @@ class CallSettings:
     """The key that means "a person, please"; empty switches it off."""
     checkpoints: bool = True
     """Whether another instance may go on with a call whose stream broke; what that needs is then kept for minutes."""
+    transfer_when_closed: bool = False
+    """Whether callers are moved to a queue that is known to have nobody: the contact centre knows what to do."""
     call_ms: int = limits.CALL_MS
     sounds_wrong: Callable[[bytes], bool] = looks_like_pcm16
     """Whether the first bytes of a session's audio show another format than the one confirmed."""

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.handover import plain_text
-from voice_openai_connect.call.outcome import DialOutcome
+from voice_openai_connect.call.outcome import Absence, DialOutcome
 
 NoteKind = Literal["call_back", "nobody_reached", "context_not_delivered", "caller_left"]
 
@@ -21,6 +21,12 @@ HOW_IT_ENDED: Final[Mapping[str, str]] = {
     DialOutcome.CALLER_LEFT: "the caller hung up before anybody answered",
 }
 """A dial's outcome in words that follow "the transfer failed: "."""
+
+WHO_IS_MISSING: Final[Mapping[str, str]] = {
+    Absence.CLOSED: "was closed",
+    Absence.UNSTAFFED: "was open, and nobody who serves it was at work",
+}
+"""An absence in words that follow "the queue"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +43,29 @@ class TicketNote:
     """Raises the ticket's priority to high."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Notes:
     """Words the notes of one conversation."""
 
     conversation_id: str
     caller_phone: str
     nobody_came: str = ""
-    """A `DialOutcome` if the caller is back from a transfer that reached nobody; else empty."""
+    """A `DialOutcome` if the caller is back from a transfer that reached nobody; an `Absence` if none was tried."""
 
     def message(self, message: str) -> TicketNote:
         """The caller left a message."""
-        why = f" The transfer had reached nobody: {HOW_IT_ENDED[self.nobody_came]}." if self.nobody_came else ""
-        return self._urgent("call_back", f"Please call back{self._at}.{why} The caller's message: {message}")
+        return self._urgent("call_back", f"Please call back{self._at}.{self._why} The caller's message: {message}")
 
     def promised(self) -> TicketNote:
         """The caller was told that a person will call back."""
         return self._urgent(
-            "call_back", f"Please call back{self._at}: the caller was promised it, and left no message."
+            "call_back", f"Please call back{self._at}: the caller was promised it, and left no message.{self._why}"
         )
+
+    def nobody_there(self, queue: str, absence: Absence) -> TicketNote:
+        """The caller asked for a person, and was told that none is there."""
+        text = f"The caller asked for a person and was not transferred: the queue {queue} {WHO_IS_MISSING[absence]}."
+        return self._urgent("nobody_reached", text)
 
     def nobody_reached(self, dials: Mapping[int, DialOutcome]) -> TicketNote:
         """Every dial to the contact centre failed."""
@@ -71,6 +81,13 @@ class Notes:
         """The caller hung up on the way to a person."""
         text = "The caller asked for a person and left before anybody answered: caller left during the transfer."
         return self._note("caller_left", text, urgent=False)
+
+    @property
+    def _why(self) -> str:
+        """Why the caller did not get a person, if they needed one."""
+        if self.nobody_came in WHO_IS_MISSING:
+            return f" They were not transferred: the queue {WHO_IS_MISSING[self.nobody_came]}."
+        return f" The transfer had reached nobody: {HOW_IT_ENDED[self.nobody_came]}." if self.nobody_came else ""
 
     @property
     def _at(self) -> str:

@@ -17,7 +17,7 @@ from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint, taken_up
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.next_step import FAIL_OPEN, NextStep, ResumeStream
-from voice_openai_connect.call.outcome import DialOutcome
+from voice_openai_connect.call.outcome import Absence, DialOutcome
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.transfer import after_dial, after_stream, dial_outcome, is_suspicious, to_a_person
 from voice_openai_connect.gateway.aftercare import Aftercare, EndedDial
@@ -41,8 +41,9 @@ from voice_openai_connect.wire.twilio_webhooks import (
 from voice_openai_connect.wire.twiml import Wording, connect_stream, render
 
 _NOBODY_CAME: Final = "nobody_came"
-"""Parameter of a stream whose caller comes back from a transfer: how it ended. The store should know; if not, we do."""
+"""Parameter of a stream whose caller no person could take: why. The store should know; if not, we do."""
 _DIALS_END: Final = frozenset(outcome.value for outcome in DialOutcome)
+_WHY_NOBODY: Final = _DIALS_END | frozenset(absence.value for absence in Absence)
 _NAMESPACE: Final = uuid.UUID("8d6f0f4e-3a0b-5a55-9e0c-6a3f4e9f1c55")
 """Ids of a call are made from its CallSid, so that every instance and every repeat arrives at the same ones."""
 
@@ -311,8 +312,8 @@ class Gateway:
         if resumes:
             nobody_came = start.parameters.get(_NOBODY_CAME, "")
             known = (await self.sessions.memory.take_over(start.call_sid)).checkpoint
-            resumed = taken_up(known, nobody_came if nobody_came in _DIALS_END else "")
-            if resumed.nobody_came:
+            resumed = taken_up(known, nobody_came if nobody_came in _WHY_NOBODY else "")
+            if resumed.nobody_came in _DIALS_END:
                 self.sessions.memory.note_dial(start.call_sid, limits.DIAL_ATTEMPTS, DialOutcome(resumed.nobody_came))
         call = self._make_call(identity, self._desk.call_settings(called), resumed)
         return StreamHandler(call, self._desk.outside(identity), self._desk.observer(identity))

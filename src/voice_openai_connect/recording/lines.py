@@ -59,6 +59,7 @@ class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     person_key: str
     checkpoints: bool
     call_ms: int
+    transfer_when_closed: bool = False
 
 
 class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,6 +105,7 @@ def head_line(identity: CallIdentity, settings: CallSettings, resumed: Checkpoin
         person_key=settings.person_key,
         checkpoints=settings.checkpoints,
         call_ms=settings.call_ms,
+        transfer_when_closed=settings.transfer_when_closed,
     )
     before = resumed and stand_ins.checkpoint(resumed)
     return msgspec.json.encode(_Head(FORMAT, VERSION, stand_ins.identity(identity), kept, before)) + b"\n"
@@ -163,6 +165,7 @@ def read_head(line: bytes) -> tuple[CallIdentity, CallSettings, Checkpoint | Non
         person_key=kept.person_key,
         checkpoints=kept.checkpoints,
         call_ms=kept.call_ms,
+        transfer_when_closed=kept.transfer_when_closed,
         sounds_wrong=stand_ins.sounds_wrong,
     )
     return head.identity, settings, head.resumed

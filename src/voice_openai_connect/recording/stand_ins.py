@@ -113,7 +113,8 @@ def _model_audio(real: ev.ModelAudio, led_to: Facts, _: CallSettings) -> ev.Even
 
 def _key(real: ev.KeyPressed, led_to: Facts, settings: CallSettings) -> ev.Event:
     """Only a key that called a person keeps its name: the same key within a number is a digit like any other."""
-    if real.digit == settings.person_key and (_states(led_to, Fact.ESCALATED) or _states(led_to, Fact.NOBODY_FREE)):
+    called = any(_states(led_to, fact) for fact in (Fact.ESCALATED, Fact.NOBODY_FREE, Fact.NOBODY_THERE))
+    if real.digit == settings.person_key and called:
         return real
     return ev.KeyPressed("#" if settings.person_key == "*" else "*")
 

@@ -3,14 +3,23 @@
 import pytest
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.outcome import DialOutcome
-from voice_openai_connect.call.ticket_note import HOW_IT_ENDED, Notes
+from voice_openai_connect.call.outcome import Absence, DialOutcome
+from voice_openai_connect.call.ticket_note import HOW_IT_ENDED, WHO_IS_MISSING, Notes
 
 NOTES = Notes("conv-1", "+61491570006")
 
 
 def test_every_end_of_a_dial_can_be_put_into_words() -> None:
     assert set(HOW_IT_ENDED) == set(DialOutcome)
+
+
+@pytest.mark.parametrize("absence", Absence)
+def test_every_absence_is_on_the_note_whatever_the_caller_leaves(absence: Absence) -> None:
+    notes = Notes("conv-1", "+61491570006", absence)
+
+    for note in (notes.nobody_there("support", absence), notes.message("Call me."), notes.promised()):
+        assert note.urgent
+        assert f"the queue {'support ' if note.kind == 'nobody_reached' else ''}{WHO_IS_MISSING[absence]}" in note.text
 
 
 def test_a_message_names_the_number_what_was_said_and_how_the_transfer_ended() -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +60,15 @@ def test_the_head_holds_what_the_call_decided_by(identity: CallIdentity, call_se
     assert resumed
     assert (resumed.resumes, len(resumed.turns[0].text)) == (2, len("my secret wish"))
     assert "secret" not in repr(resumed)
+
+
+def test_who_is_missing_can_be_read_back(identity: CallIdentity, call_settings: CallSettings) -> None:
+    missing = ev.QueuesUnattended(closed=frozenset({"support", "billing"}), unstaffed=frozenset({"sales"}))
+
+    assert read_step(2, step_line(5, missing, (), call_settings)).event == missing
+    for moved in (True, False):
+        settings = replace(call_settings, transfer_when_closed=moved)
+        assert read_head(head_line(identity, settings))[1].transfer_when_closed is moved
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from voice_openai_connect.recording import stand_ins
 
 NOT_PRIVATE = {
     "stream_sid", "name", "item_id", "response_id", "call_id", "purpose", "status", "code", "reason", "event_id",
-    "input_format", "output_format", "label", "who", "nobody_came", "kind",
+    "input_format", "output_format", "label", "who", "nobody_came", "kind", "closed", "unstaffed",
     "handover_id", "conversation_id", "call_sid", "intent", "priority", "route_to_queue",
 }  # fmt: skip
 """Text that may be written as it is: ids of services, names and codes from fixed sets."""
@@ -42,7 +42,8 @@ def test_every_text_is_either_harmless_or_has_a_stand_in(module: object) -> None
 def test_a_digit_keeps_its_name_only_if_it_called_a_person(call_settings: CallSettings) -> None:
     zero = ev.KeyPressed("0")
 
-    assert stand_ins.event(zero, (do.Tell(Fact.ESCALATED, "key"),), call_settings) == zero
+    for fact in (Fact.ESCALATED, Fact.NOBODY_FREE, Fact.NOBODY_THERE):
+        assert stand_ins.event(zero, (do.Tell(fact, "key"),), call_settings) == zero
     assert stand_ins.event(zero, (do.SetTimer("keys", 1),), call_settings) == ev.KeyPressed("*")
 
 
