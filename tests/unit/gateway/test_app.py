@@ -414,11 +414,12 @@ async def test_after_two_failed_dials_a_stream_is_opened_that_knows_how_they_end
 
 async def test_the_same_news_again_leads_to_the_same_stream_and_overwrites_nothing(site: Site) -> None:
     later = Checkpoint((Turn("caller", "Then take a message"),), nobody_came="busy")
-    site.store.items[CALL_SID] = CallItem(checkpoint=later, dials={1: DialOutcome.BUSY, 2: DialOutcome.BUSY})
+    known = CallItem(HangUp(), later, {1: DialOutcome.BUSY, 2: DialOutcome.BUSY})
+    site.store.items[CALL_SID] = known
     response = await site.twiml("/twilio/dialed/2", DialCallStatus="no-answer")
 
     assert parameters_in(response)["nobody_came"] == "busy"
-    assert site.store.items[CALL_SID].checkpoint == later
+    assert (site.store.items[CALL_SID].step, site.store.items[CALL_SID].checkpoint) == (HangUp(), later)
 
 
 async def test_a_caller_is_not_sent_back_to_a_model_that_is_known_to_be_down(site: Site) -> None:
