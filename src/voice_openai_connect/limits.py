@@ -91,7 +91,7 @@ SUMMARY_MS: Final = 1_800
 CRM_MS: Final = 3_000
 """What the handover waits for HubSpot, from the decision. Whatever comes later is added while the record is unread."""
 TICKET_LATE_MS: Final = 25_000
-"""How long a late ticket is waited for after the dial; then it is kept, to be delivered later. Less than `CRM_LATE_MS`."""
+"""A late ticket is waited for so long after the dial; then it is kept for later. Less than `CRM_LATE_MS`."""
 CRM_LATE_MS: Final = 30_000
 """How long a late ticket is waited for after the stream has closed."""
 SAVE_MS: Final = 2_500
@@ -324,6 +324,41 @@ SETUP_S: Final = 60.0
 """All of them, with their repeats: somebody is waiting at a terminal."""
 SETUP_NAMES: Final = 10
 """Names to choose from in a message; a longer list is not read."""
+
+# --- Is anyone there? In seconds. Amazon Connect takes 2 requests a second of each kind, and 5 for the metrics, from
+# everything that asks in an account and region together (Administrator Guide, "Service quotas").
+PRESENCE_TICK_S: Final = 1.0
+"""Between two questions of one process, and how late it notices that a queue has closed."""
+PRESENCE_STAFFED_S: Final = 20.0
+"""One request for all queues: fifty processes make half of what the metrics' quota allows."""
+PRESENCE_STAFFED_BELIEVED_S: Final = 90.0
+"""Four answers missed: by then somebody may well have come back from a break."""
+PRESENCE_HOURS_S: Final = 600.0
+"""Somebody who closes early, for a day, is believed ten minutes later."""
+PRESENCE_HOURS_BELIEVED_S: Final = 3_600.0
+"""Opening hours change seldom; an hour of silence is a long one."""
+PRESENCE_QUEUES_S: Final = 3_600.0
+"""Queues are made and renamed once in a while."""
+PRESENCE_QUEUES_BELIEVED_S: Final = 4 * 3_600.0
+"""An id stays what it is; without any the rest could not be asked."""
+PRESENCE_RETRY_S: Final = 30.0
+"""After a first failure; doubled with each that follows."""
+PRESENCE_RETRY_MAX_S: Final = 600.0
+"""Somebody who has just allowed what was denied should see it work before they have given up."""
+PRESENCE_DAYS_BACK: Final = 2
+"""Of opening hours: yesterday anywhere on earth, whose night may end today, counted from the date in Greenwich."""
+PRESENCE_DAYS_AHEAD: Final = 7
+"""Of opening hours: tomorrow would do; a week has an open day in it, so that an empty answer is told from holidays."""
+CONNECT_API_CONNECT_S: Final = 2.0
+"""A connection within AWS takes milliseconds. Nobody waits for it, so there is room for another region."""
+CONNECT_API_READ_S: Final = 5.0
+"""Metrics of many queues take a second or two."""
+CONNECT_API_S: Final = 12.0
+"""Two requests that each take as long as they may; some fewer than `PRESENCE_STAFFED_S`."""
+CONNECT_API_QUEUES: Final = 100
+"""Connect's own bound on the queues of one request for metrics."""
+CONNECT_API_PAGE: Final = 1_000
+"""Connect's own bound on a page of queues: an instance has fewer, so that one request lists them."""
 
 # --- The doctor, in seconds
 DOCTOR_S: Final = 20
