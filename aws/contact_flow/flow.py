@@ -151,15 +151,47 @@ def agent_whisper(config: FlowConfig) -> Flow:
 
 
 def agent_guide(_: FlowConfig) -> Flow:
-    """The page in the agent's workspace: a flow that Connect runs as a chat with the agent alone."""
-    shown = ("matched_by", "escalation_reason", "intent", "priority", "hubspot_ticket_id", "conversation_id")
-    bar = [{"Label": key.replace("_", " ").capitalize(), "Value": f"$.Attributes.{key}"} for key in shown]
-    data = {"Heading": "$.Attributes.caller_phone", "Description": "$.Attributes.summary", "AttributeBar": bar}
+    """The page in the agent's workspace: a flow that Connect runs as a chat with the agent alone.
+
+    The rows of the agent page in its order (`aws/agent_page`), as far as the view has places for them: its heading, a
+    bar that stays in sight, and sections below. Connect's own frame names the queue.
+    """
     actions = [
-        blocks.view("show", DETAIL_VIEW, data, limit_s=GUIDE_S, then="end"),
+        blocks.compare("verified", "$.Attributes.matched_by", {"phone": "show-unverified"}, otherwise="show"),
+        blocks.view("show", DETAIL_VIEW, _guide_data(FROM_ASSISTANT), limit_s=GUIDE_S, then="end"),
+        blocks.view("show-unverified", DETAIL_VIEW, _guide_data(UNVERIFIED), limit_s=GUIDE_S, then="end"),
         blocks.disconnect("end"),
     ]
     return Flow.of(actions, kind="agent_guide")
+
+
+FROM_ASSISTANT: Final = "Notes that the assistant made of the call."
+UNVERIFIED: Final = "Found by the caller's number alone. Ask who is calling before you rely on these notes."
+"""What stands under the caller's number."""
+
+
+def _guide_data(description: str) -> dict[str, object]:
+    """What Amazon's detail view is to show. It cannot do without `Sections`, and `Back` is the only way to close it."""
+    ticket = {**_shown("Ticket", "hubspot_ticket_id"), "LinkType": "external", "Url": "$.Attributes.hubspot_ticket_url"}
+    return {
+        "Heading": "$.Attributes.caller_phone",
+        "Description": description,
+        "AttributeBar": [
+            _shown("Reason", "escalation_reason"),
+            _shown("Intent", "intent"),
+            _shown("Priority", "priority"),
+            ticket,
+        ],
+        "Sections": [
+            {"Items": [_shown("Summary", "summary")]},
+            {"Items": [_shown("Contact", "hubspot_contact_id"), _shown("Reference", "conversation_id")]},
+        ],
+        "Back": {"Label": "Close"},
+    }
+
+
+def _shown(label: str, attribute: str) -> dict[str, str]:
+    return {"Label": label, "Value": f"$.Attributes.{attribute}"}
 
 
 FLOWS: Final[Mapping[str, tuple[FlowKind, Callable[[FlowConfig], Flow]]]] = {

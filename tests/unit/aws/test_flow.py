@@ -98,6 +98,42 @@ def test_the_agents_flows_read_only_attributes_that_are_set(name: str) -> None:
     assert set(re.findall(r"\$\.Attributes\.(\w+)", COMMITTED[name])) <= set(flow.RECORD_KEYS)
 
 
+def views() -> dict[str, dict[str, Any]]:
+    actions = json.loads(COMMITTED["agent_guide.json"])["Actions"]
+    return {each["Identifier"]: each["Parameters"] for each in actions if each["Type"] == "ShowView"}
+
+
+def test_the_guide_gives_the_detail_view_what_it_cannot_do_without() -> None:
+    """AWS on its managed views: `Sections` is required, and `Back` where there are no actions; labels have values."""
+    assert views()
+    for parameters in views().values():
+        data = parameters["ViewData"]
+        shown = [*data["AttributeBar"], *(item for section in data["Sections"] for item in section["Items"])]
+
+        assert parameters["ViewResource"] == {"Id": "arn:aws:connect:${Region}:aws:view/detail:1"}
+        assert data.keys() == {"Heading", "Description", "AttributeBar", "Sections", "Back"}
+        assert data["Back"] == {"Label": "Close"}
+        assert all(item["Label"] and item["Value"] for item in shown)
+
+
+def test_the_guide_shows_the_rows_of_the_agents_screen_in_their_order() -> None:
+    every = dict.fromkeys(agent_screen.ATTRIBUTES_SHOWN, "x") | {"handover": "ok", "matched_by": "phone"}
+    link = "https://app.hubspot.com/contacts/1/record/0-5/2"
+    screen = agent_screen.fields(every | {"hubspot_ticket_url": link}, caller="", queue="x")
+    data = views()["show-unverified"]["ViewData"]
+    sections = [item["Label"] for section in data["Sections"] for item in section["Items"]]
+    bar = [item["Label"] for item in data["AttributeBar"]]
+
+    # The bar keeps the ticket in sight, and the link is the ticket's; the queue is Connect's own to show.
+    assert bar == ["Reason", "Intent", "Priority", "Ticket"]
+    assert [*bar[:-1], sections[0], bar[-1], *sections[1:]] == [
+        name for name in screen if name not in {"Caller", "Verify", "Queue", "Link"}
+    ]
+    assert data["Heading"] == "$.Attributes.caller_phone"
+    assert data["Description"] == screen["Verify"]
+    assert data["AttributeBar"][-1]["Url"] == "$.Attributes.hubspot_ticket_url"
+
+
 def test_every_prompt_of_the_configuration_is_spoken_somewhere() -> None:
     spoken = CONFIG.languages[CONFIG.language].prompts
 
