@@ -57,7 +57,7 @@ class _Item:
         return min(before, self.received)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Mark:
     """A mark that is out."""
 
@@ -67,7 +67,7 @@ class _Mark:
     """When everything before it has been played, if everything arrives at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Break:
     """A place where the line may have run dry."""
 
