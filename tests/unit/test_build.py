@@ -239,6 +239,12 @@ async def test_a_model_that_refuses_one_call_is_down_for_the_next() -> None:
     assert asked_for == [CALL_SID]
 
 
+async def test_new_calls_come_in_at_the_rate_that_is_set() -> None:
+    async with instance(settings_with(MAX_CALLS_PER_SECOND="0.001")) as (_, base):
+        assert "<Stream" in await ask(base, "/twilio/voice")
+        assert "<Number>+61255505678</Number>" in await ask(base, "/twilio/voice", "CA" + "9" * 32)
+
+
 async def test_the_event_loop_s_lag_is_measured_where_the_loop_is_the_gateway_s_own() -> None:
     def watchers() -> int:
         return sum(task.get_name() == "event loop's lag" for task in asyncio.all_tasks())
