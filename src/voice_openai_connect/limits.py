@@ -302,8 +302,15 @@ AFTERCARE_S: Final = 5.0
 """One piece of what is done after a dial. Nobody waits for it but a process that wants to stop."""
 AFTERCARE_TASKS: Final = 2_000
 """Calls that are looked after at once; every caller of a full process could leave in the same moment."""
-NEXT_ASKED_S: Final = 3.0
-"""From a closed stream to Twilio's question what is next. A server that stopped sooner would lose the caller."""
+NEXT_ASKED_S: Final = 5.0
+"""From the last closed stream until Twilio has asked what is next, `ASKED_AGAIN` times if need be. A server that
+stopped sooner would lose the caller."""
+ASKED_AGAIN: Final = 2
+"""Times that a question is put off while this instance has no room. Each costs the caller a second of silence, and
+four are promised."""
+ASK_AGAIN_S: Final = 1
+"""Between two such questions, whole seconds because Twilio counts in them. A balancer needs about two of them to
+notice that an instance is not ready."""
 SOCKET_CLOSE_S: Final = 1.0
 """To send what is queued, and again for the close itself. A peer that needs longer does not read."""
 

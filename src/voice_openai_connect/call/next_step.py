@@ -44,5 +44,13 @@ class ResumeStream(NextStep):
     to make; else empty."""
 
 
+@dataclass(frozen=True, slots=True)
+class AskAgain(NextStep):
+    """Wait a second and ask the same question once more: it may reach an instance that has room."""
+
+    asked: int
+    """How many times it will have been asked before."""
+
+
 FAIL_OPEN: Final = DialPerson(announce=True)
 """When nothing else is known about a caller: a person is always right."""

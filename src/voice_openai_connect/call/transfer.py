@@ -13,6 +13,7 @@ from voice_openai_connect import limits
 from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.next_step import (
     FAIL_OPEN,
+    AskAgain,
     DialPerson,
     HangUp,
     NextStep,
@@ -48,6 +49,14 @@ def after_stream(item: CallItem, *, caller_left: bool) -> NextStep:
 def to_a_person(item: CallItem) -> NextStep:
     """The way out when nothing else is left: a person, or their call back where both dials have been made."""
     return FAIL_OPEN if item.may_dial else PromiseCallBack()
+
+
+def no_room(item: CallItem, *, asked: int) -> NextStep:
+    """Decide what follows where a conversation cannot go on, because this instance is full or about to stop.
+
+    A balancer may take a moment to send Twilio elsewhere, so the question is put off; `asked` is how often it was.
+    """
+    return AskAgain(asked + 1) if asked < limits.ASKED_AGAIN else to_a_person(item)
 
 
 def dial_outcome(status: str, *, duration_s: int | None, bridged: bool | None, caller_left: bool) -> DialOutcome:

@@ -16,10 +16,10 @@ from voice_openai_connect import limits
 from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint, taken_up
 from voice_openai_connect.call.machine import Call
-from voice_openai_connect.call.next_step import FAIL_OPEN, NextStep, ResumeStream
+from voice_openai_connect.call.next_step import FAIL_OPEN, AskAgain, NextStep, ResumeStream
 from voice_openai_connect.call.outcome import Absence, DialOutcome
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
-from voice_openai_connect.call.transfer import after_dial, after_stream, dial_outcome, is_suspicious, to_a_person
+from voice_openai_connect.call.transfer import after_dial, after_stream, dial_outcome, is_suspicious, no_room
 from voice_openai_connect.gateway.aftercare import Aftercare, EndedDial
 from voice_openai_connect.gateway.media_socket import StarletteMediaSocket
 from voice_openai_connect.gateway.model_breaker import MODEL_DOWN
@@ -47,7 +47,7 @@ _WHY_NOBODY: Final = _DIALS_END | frozenset(absence.value for absence in Absence
 _NAMESPACE: Final = uuid.UUID("8d6f0f4e-3a0b-5a55-9e0c-6a3f4e9f1c55")
 """Ids of a call are made from its CallSid, so that every instance and every repeat arrives at the same ones."""
 
-_ASKED_AGAIN: Final = (
+_REPEATED: Final = (
     f"#ct={limits.WEBHOOK_CONNECT_MS}&rt={limits.WEBHOOK_READ_MS}&rc={limits.WEBHOOK_RETRIES}&rp=ct,rt,5xx"
 )
 """Ends the addresses that Twilio asks in the middle of a call (Twilio, "Webhooks connection overrides"). A question
@@ -199,25 +199,32 @@ class Gateway:
             parameters[_NOBODY_CAME] = resume.nobody_came
         return connect_stream(
             stream_url=f"{self.front.stream_base_url}/twilio/stream/{ticket}",
-            action_url=f"{self.front.public_base_url}/twilio/next{_ASKED_AGAIN}",
+            action_url=f"{self.front.public_base_url}/twilio/next{_REPEATED}",
             parameters=parameters,
             status_url=f"{self.front.public_base_url}/twilio/stream-status",
         )
 
-    async def what_is_next(self, request: VoiceRequest) -> str:
-        """A stream has ended, on purpose or not."""
-        self.sessions.questions.asked(request.call_sid)
+    async def what_is_next(self, request: VoiceRequest, asked: int = 0) -> str:
+        """A stream has ended, on purpose or not. `asked` says how often this was asked, and put off, before."""
+        step = await self._after_stream(request, asked)
+        if isinstance(step, AskAgain):
+            self.sessions.questions.expect(request.call_sid)
+        else:
+            self.sessions.questions.asked(request.call_sid)
+        return self._answer(step, request)
+
+    async def _after_stream(self, request: VoiceRequest, asked: int) -> NextStep:
         self._aftercare.asked(request.call_sid)
         if request.status == "completed":
             self._aftercare.caller_left(identity_of(request.call_sid, request.caller, request.called))
-            return self._answer(after_stream(CallItem(), caller_left=True), request)
+            return after_stream(CallItem(), caller_left=True)
         item = await self.sessions.memory.recall(request.call_sid)
         step = after_stream(item, caller_left=False)
         # Even while the model is down: the call still knows what was said, and tells it to the person.
         if isinstance(step, ResumeStream) and (reason := self.sessions.refusal(request.call_sid, resumed=True)):
             self._refuse("resume", reason)
-            step = to_a_person(item)
-        return self._answer(step, request)
+            return no_room(item, asked=asked)
+        return step
 
     async def dial_ended(self, result: DialResult, request: VoiceRequest, attempt: int) -> str:
         """A dial to the contact centre has ended."""
@@ -259,7 +266,8 @@ class Gateway:
             step,
             wording=self._desk.profile(called).wording(),
             person_number=self.front.person_number,
-            dial_action_url=lambda attempt: f"{self.front.public_base_url}/twilio/dialed/{attempt}{_ASKED_AGAIN}",
+            dial_action_url=lambda attempt: f"{self.front.public_base_url}/twilio/dialed/{attempt}{_REPEATED}",
+            ask_again_url=lambda asked: f"{self.front.public_base_url}/twilio/next/{asked}{_REPEATED}",
             dial_seconds=limits.DIAL_SECONDS,
         )
 
@@ -372,9 +380,10 @@ def _add_webhooks(app: FastAPI, gateway: Gateway) -> None:
         return _FORBIDDEN if asked is None else _twiml(gateway.answer_call(asked))
 
     @app.post("/twilio/next")
-    async def what_is_next(request: Request) -> Response:
-        asked = await read(request, voice_request)
-        return _FORBIDDEN if asked is None else _twiml(await gateway.what_is_next(asked))
+    @app.post("/twilio/next/{asked}")
+    async def what_is_next(request: Request, asked: int = 0) -> Response:
+        call = await read(request, voice_request)
+        return _FORBIDDEN if call is None else _twiml(await gateway.what_is_next(call, asked))
 
     @app.post("/twilio/dialed/{attempt}")
     async def dialed(request: Request, attempt: int) -> Response:

@@ -8,7 +8,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.call.next_step import AskAgain, DialPerson, HangUp, NextStep, PromiseCallBack
 
 E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 DIGITS_LEAD: Final = "wwww"
@@ -78,9 +78,11 @@ def render(
     wording: Wording,
     person_number: str,
     dial_action_url: Callable[[int], str],
+    ask_again_url: Callable[[int], str],
     dial_seconds: int,
 ) -> str:
-    """Write a step down. `dial_action_url` gives the URL that Twilio asks after the dial of that attempt.
+    """Write a step down. `dial_action_url` gives the URL that Twilio asks after the dial of that attempt,
+    `ask_again_url` the one for a question that has been asked so many times already.
 
     Raises ValueError for a token that is not ten ASCII digits and for a number to dial that is not E.164. `timeout`
     is `dial_seconds`, to which Twilio adds about five of its own.
@@ -96,6 +98,9 @@ def render(
             _say(response, wording, wording.call_back)
             _say(response, wording, wording.goodbye)
             ET.SubElement(response, "Hangup")
+        case AskAgain():
+            ET.SubElement(response, "Pause", {"length": str(limits.ASK_AGAIN_S)})
+            ET.SubElement(response, "Redirect").text = ask_again_url(step.asked)
         case HangUp():
             _say(response, wording, wording.goodbye if step.farewell else "")
             ET.SubElement(response, "Hangup")

@@ -7,6 +7,7 @@ from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.next_step import (
     FAIL_OPEN,
+    AskAgain,
     DialPerson,
     HangUp,
     NextStep,
@@ -20,6 +21,7 @@ from voice_openai_connect.call.transfer import (
     after_stream,
     dial_outcome,
     is_suspicious,
+    no_room,
     to_a_person,
 )
 
@@ -135,6 +137,12 @@ def test_the_transfer_itself_does_not_count_as_a_stream_that_broke() -> None:
 
 
 # --- after a stream
+
+
+def test_where_there_is_no_room_the_question_is_put_off_and_at_last_answered() -> None:
+    assert [no_room(CallItem(), asked=n) for n in range(3)] == [AskAgain(1), AskAgain(2), FAIL_OPEN]
+    dialed_twice = CallItem(dials={1: DialOutcome.BUSY, 2: DialOutcome.BUSY})
+    assert no_room(dialed_twice, asked=limits.ASKED_AGAIN) == PromiseCallBack()
 
 
 def test_a_stream_that_ended_for_no_known_reason_leads_to_a_person() -> None:

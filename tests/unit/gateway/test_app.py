@@ -289,14 +289,31 @@ async def test_a_call_that_broke_off_goes_on_whatever_new_calls_are_told(site: S
     assert site.watch.refusals == []
 
 
-async def test_a_call_that_broke_off_and_finds_no_room_goes_to_a_person(site: Site) -> None:
+async def test_a_call_that_broke_off_and_finds_no_room_is_put_off_and_at_last_goes_to_a_person(site: Site) -> None:
     site.store.items[CALL_SID] = CallItem(checkpoint=Checkpoint((Turn("caller", "Hello."),)))
     assert site.sessions.claim("another call")
-    response = await site.twiml("/twilio/next")
+    path = "/twilio/next"
+    for asked in range(1, limits.ASKED_AGAIN + 1):
+        response = await site.twiml(path)
+        path = f"/twilio/next/{asked}"
+        assert [verb.tag for verb in response] == ["Pause", "Redirect"]
+        assert (response.findtext("Redirect") or "").partition("#")[0] == f"{PUBLIC}{path}"
+    response = await site.twiml(path)
 
     assert dial_in(response) == (PERSON, "")
     assert said_in(response) == ["One moment, please."]
-    assert site.watch.refusals == [("resume", "full")]
+    assert site.watch.refusals == [("resume", "full")] * (limits.ASKED_AGAIN + 1)
+
+
+async def test_a_drain_waits_for_a_question_that_was_put_off(site: Site) -> None:
+    site.store.items[CALL_SID] = CallItem(checkpoint=Checkpoint((Turn("caller", "Hello."),)))
+    site.sessions.draining = True
+    site.sessions.questions.expect(CALL_SID)
+    await site.twiml("/twilio/next")
+    assert not site.sessions.questions.none_awaited.is_set()
+
+    await site.twiml(f"/twilio/next/{limits.ASKED_AGAIN}")
+    assert site.sessions.questions.none_awaited.is_set()
 
 
 async def test_a_call_that_nobody_knows_goes_to_a_person_and_is_told_so(site: Site) -> None:
@@ -434,7 +451,7 @@ async def test_without_room_a_call_back_is_promised_and_nobody_is_dialled_a_thir
     back = Checkpoint(nobody_came="busy")
     site.store.items[CALL_SID] = CallItem(checkpoint=back)
     assert site.sessions.claim("another call")
-    response = await site.twiml("/twilio/next")
+    response = await site.twiml(f"/twilio/next/{limits.ASKED_AGAIN}")
 
     assert said_in(response) == ["We will call you back.", "Goodbye."]
 

@@ -7,7 +7,7 @@ import pytest
 from twilio.twiml import voice_response  # pyright: ignore[reportMissingTypeStubs]
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.call.next_step import AskAgain, DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.wire.twiml import Wording, connect_stream, render
 
 HOSTILE = '"><Dial>+19005550100</Dial><x a="&amp;\n'
@@ -30,6 +30,7 @@ def written(step: NextStep, wording: Wording = WORDING, person_number: str = PER
         wording=wording,
         person_number=person_number,
         dial_action_url=lambda attempt: f"https://voice.example.com/twilio/after-dial?attempt={attempt}&x=1",
+        ask_again_url=lambda asked: f"https://voice.example.com/twilio/next/{asked}",
         dial_seconds=30,
     )
 
@@ -118,6 +119,12 @@ class TestRender:
         theirs.say(WORDING.goodbye, language="en-GB")
         theirs.hangup()
         assert same(written(PromiseCallBack()), theirs)
+
+    def test_a_question_is_put_off_by_a_second(self) -> None:
+        theirs = twilio.VoiceResponse()
+        theirs.pause(length=1)
+        theirs.redirect("https://voice.example.com/twilio/next/2")
+        assert same(written(AskAgain(2)), theirs)
 
     def test_a_goodbye_that_the_model_could_not_say_is_spoken(self) -> None:
         theirs = twilio.VoiceResponse()
