@@ -129,6 +129,16 @@ def test_a_service_that_fails_in_a_known_way_is_told_and_not_counted_as_broken(
     assert b"voice_connect_errors_total{" not in metrics.render()
 
 
+@pytest.mark.parametrize("error", [StoreError("throttled"), TimeoutError()])
+def test_a_store_that_is_late_or_refuses_is_a_warning_and_is_counted(lines: io.BytesIO, error: Exception) -> None:
+    metrics = Metrics()
+    FrontWatch(metrics).failed("recall call", error)
+
+    (line,) = read(lines)
+    assert (line["level"], line["message"], line["what"]) == ("warning", "not_done", "recall call")
+    assert b'voice_connect_errors_total{what="recall_call"} 1.0' in metrics.render()
+
+
 def test_a_strangers_error_is_broken_whatever_attributes_it_has(lines: io.BytesIO) -> None:
     CallWatch(IDENTITY, Metrics()).failed("tool", UnicodeDecodeError("utf-8", b"\xff", 0, 1, "what the caller said"))
 
