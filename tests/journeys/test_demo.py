@@ -62,6 +62,9 @@ async def test_the_demo_plays_a_whole_call(scenario: str, tmp_path: Path) -> Non
     assert speech_s(heard) > 5
     assert speech_s(caller) > (0.3 if scenario == "key-0" else 1.5)
     assert max(int(np.abs(side).max()) for side in (caller, heard)) <= CLIPPED
+    pages = [str(page) for page in (tmp_path / "out").glob("*.html")]
+    assert pages == ([] if scenario == "goodbye" else [str(recording.with_suffix(".html"))])
+    assert all(page in output for page in pages)
     check_what_came_of_it(scenario, output)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from voice_openai_connect.simulator import sound
+from voice_openai_connect.simulator.agent_page import saved_page
 from voice_openai_connect.simulator.caller import Caller
 from voice_openai_connect.simulator.carrier_call import CarriedCall
 from voice_openai_connect.simulator.model import SimulatedModel
@@ -93,9 +94,13 @@ async def until_over(call: CarriedCall) -> list[str]:
 
 
 def _show(town: Town, call: CarriedCall, wav: Path) -> None:
-    """What is left of the call: the agent's screen, the ticket, the recording."""
+    """What is left of the call: the agent's screen, in the terminal and for a browser, the ticket, the recording."""
     for contact in town.center.contacts:
         print(f"\n{town.center.screen(contact)}")
+        page = saved_page(contact.attributes, caller=contact.customer_number, queue=contact.queue)
+        file = wav.with_suffix(".html")
+        file.write_text(page, encoding="utf-8")
+        print(f"\nThe same as agents see it in their browser: {file}")
     for ticket in town.crm.tickets.values():
         print(f"\nIn the CRM: ticket {ticket.id}, “{ticket.properties['subject']}”")
     call.recording.save(wav)
