@@ -10,7 +10,7 @@ import random
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -19,9 +19,10 @@ from fastapi import FastAPI
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.events import QueuesUnattended
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
-from voice_openai_connect.clients import dynamo_repository, hubspot_client
+from voice_openai_connect.clients import connect_client, dynamo_repository, hubspot_client
 from voice_openai_connect.cloudwatch import written_down
 from voice_openai_connect.config import Settings
 from voice_openai_connect.gateway.admission import Admission, calls_that_fit, free_descriptors, watch_lag
@@ -30,13 +31,14 @@ from voice_openai_connect.gateway.app import Front, Gateway, build_app
 from voice_openai_connect.gateway.model_breaker import ModelBreaker
 from voice_openai_connect.gateway.outbox import CrmOutbox
 from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg, Outbox, OutboxShelf
+from voice_openai_connect.gateway.presence import QueuePresence
 from voice_openai_connect.gateway.server import DrainingServer, listening_socket, server_config
 from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import Outside
 from voice_openai_connect.integrations.openai_client import RealtimeLeg
 from voice_openai_connect.logs import configure_logging, get_logger
 from voice_openai_connect.metrics import Metrics
-from voice_openai_connect.observers import CallWatch, FrontWatch, ModelWatch, OutboxWatch
+from voice_openai_connect.observers import CallWatch, FrontWatch, ModelWatch, OutboxWatch, PresenceWatch
 from voice_openai_connect.own_tools import OwnTool
 from voice_openai_connect.profile import Profile, Profiles
 from voice_openai_connect.recording.recorder import RecordedCall, Recorder
@@ -58,6 +60,8 @@ class Parts:
     gateway: Gateway
     sessions: SessionManager
     metrics: Metrics
+    presence: QueuePresence | None
+    """None where nobody asks who is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class Services:
     store: HandoverStore
     crm: Crm | None
     outbox: Outbox | None
+    unattended: Callable[[], QueuesUnattended] = QueuesUnattended
+    """Which of the contact centre's queues are known to have nobody."""
 
 
 class Counter:
@@ -110,6 +116,7 @@ class Counter:
             remember_step=self._sessions.remember_step,
             tools=self._tools,
             outbox=self._services.outbox,
+            unattended=self._services.unattended,
         )
 
     def observer(self, identity: CallIdentity) -> CallWatch:
@@ -155,34 +162,30 @@ async def open_gateway(
     metrics = Metrics()
     watch = FrontWatch(metrics)
     async with AsyncExitStack() as stack:
-        shelf: OutboxShelf | None = None
-        if store is None:
-            table = await stack.enter_async_context(dynamo_repository(settings, on_throttle=metrics.throttled))
-            store, shelf = table, table.outbox
-        hubspot = hubspot_client(settings, on_trouble=lambda reason: metrics.crm_failed("detail", reason))
-        if crm is None and hubspot is not None:
-            crm = await stack.enter_async_context(hubspot)
-        if outbox is None and crm is not None and shelf is not None:
-            outbox = await stack.enter_async_context(CrmOutbox(shelf, crm, OutboxWatch(metrics), jitter=_spread))
+        services = await _services(stack, settings, metrics, store=store, crm=crm, outbox=outbox)
         admission = Admission(calls_per_second=settings.max_calls_per_second)
         if own_loop:
             await stack.enter_async_context(_measuring_lag(admission, metrics))
         sessions = SessionManager(
-            store,
+            services.store,
             max_calls=settings.max_calls,
             on_failure=watch.failed,
             on_lost=watch.caller_lost,
             admission=admission,
         )
         stack.push_async_callback(sessions.questions.close)
-        aftercare = Aftercare(store, outbox, watch)
+        presence = _presence(settings, profiles, sessions, metrics) if services.outbox is not None else None
+        if presence is not None:
+            await stack.enter_async_context(presence)
+            services = replace(services, unattended=presence.unattended)
+        aftercare = Aftercare(services.store, services.outbox, watch)
         stack.push_async_callback(aftercare.settled)
         counter = Counter(
             settings,
             profiles,
             tools,
             open_model=open_model,
-            services=Services(store, crm, outbox),
+            services=services,
             sessions=sessions,
             metrics=metrics,
         )
@@ -196,7 +199,39 @@ async def open_gateway(
             make_call=_call_maker(settings.record_calls),
             model_is_up=lambda: not counter.breaker.is_open,
         )
-        yield Parts(build_app(gateway, watch), gateway, sessions, metrics)
+        yield Parts(build_app(gateway, watch), gateway, sessions, metrics, presence)
+
+
+async def _services(
+    stack: AsyncExitStack,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    store: HandoverStore | None,
+    crm: Crm | None,
+    outbox: Outbox | None,
+) -> Services:
+    """What was passed, and our own for the rest, entered into `stack`."""
+    shelf: OutboxShelf | None = None
+    if store is None:
+        table = await stack.enter_async_context(dynamo_repository(settings, on_throttle=metrics.throttled))
+        store, shelf = table, table.outbox
+    hubspot = hubspot_client(settings, on_trouble=lambda reason: metrics.crm_failed("detail", reason))
+    if crm is None and hubspot is not None:
+        crm = await stack.enter_async_context(hubspot)
+    if outbox is None and crm is not None and shelf is not None:
+        outbox = await stack.enter_async_context(CrmOutbox(shelf, crm, OutboxWatch(metrics), jitter=_spread))
+    return Services(store, crm, outbox)
+
+
+def _presence(
+    settings: Settings, profiles: Profiles, sessions: SessionManager, metrics: Metrics
+) -> QueuePresence | None:
+    """Who is at the queues. Of use only where a message can be left: else a transfer is the better answer anyway."""
+    center, names = connect_client(settings), profiles.queues_that_may_be_empty
+    if center is None or not names:
+        return None
+    return QueuePresence(center, names, PresenceWatch(metrics), on_change=sessions.tell_who_is_there)
 
 
 def _spread(seconds: float) -> float:

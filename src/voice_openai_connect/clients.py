@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from voice_openai_connect.config import Settings
-from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
+from voice_openai_connect.integrations.connect_client import ConnectClient
 from voice_openai_connect.integrations.connect_setup import point_number_at_flow
+from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
 from voice_openai_connect.integrations.hubspot_client import HubSpotClient, Pipeline
 from voice_openai_connect.integrations.twilio_client import TwilioClient
 
@@ -32,6 +33,19 @@ def hubspot_client(settings: Settings, *, on_trouble: Callable[[str], None] = la
         portal_id=settings.hubspot_portal_id,
         ui_domain=settings.hubspot_ui_domain,
         on_trouble=on_trouble,
+    )
+
+
+def connect_client(settings: Settings) -> ConnectClient | None:
+    """Amazon Connect's own word on its queues, or None when no instance is set."""
+    if not settings.connect_instance_id:
+        return None
+    return ConnectClient(
+        settings.connect_instance_id,
+        region=settings.aws_region,
+        names=settings.queue_names,
+        endpoint_url=settings.aws_endpoint_url_connect or None,
+        key=_aws_key(settings),
     )
 
 

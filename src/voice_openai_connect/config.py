@@ -161,6 +161,14 @@ class Settings(OwnFiles):
         str,
         _matching(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "is not an instance id. Copy what follows instance/"),
     ] = Field("", description="The Connect instance, asked whether anyone is there before a call is moved")
+    connect_queues: Annotated[
+        str,
+        _matching(
+            r"[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*",
+            "is not a list of queues. Write escalation=BasicQueue, priority=VIP: the profile's name, then Connect's",
+        ),
+    ] = Field("", description="What the profiles' queues are called in Connect, where the names differ")
+    aws_endpoint_url_connect: ServiceUrl = Field("", description="Another address of Amazon Connect's API, for tests")
 
     hubspot_access_token: Secret | None = Field(None, description="Unset switches the CRM off")
     hubspot_api_base_url: ServiceUrl = Field("https://api.hubapi.com", description="HubSpot's address")
@@ -212,6 +220,12 @@ class Settings(OwnFiles):
     def stream_base_url(self) -> str:
         """``wss://host``, without a trailing slash: where media sockets are opened."""
         return "ws" + self.public_base_url.removeprefix("http")
+
+    @property
+    def queue_names(self) -> dict[str, str]:
+        """Name, id or ARN of queues in Amazon Connect, by their names in the profiles."""
+        pairs = (entry.partition("=") for entry in self.connect_queues.split(",") if entry)
+        return {name.strip(): there.strip() for name, _, there in pairs}
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be printed, for whoever has to look out for them."""

@@ -20,7 +20,7 @@ import msgspec
 from voice_openai_connect import limits, values
 from voice_openai_connect.call.commands import ConfigureModel
 from voice_openai_connect.call.events import Event, ModelConfigured, ModelConnected, ModelErred, ModelLost
-from voice_openai_connect.clients import dynamo_repository, hubspot_client, twilio_client
+from voice_openai_connect.clients import connect_client, dynamo_repository, hubspot_client, twilio_client
 from voice_openai_connect.config import SHUTDOWN_NOTICE_DAYS, ConfigError, Settings, load_settings, misspelt
 from voice_openai_connect.findings import Finding, ok, table, warning, wrong
 from voice_openai_connect.integrations.http_client import TooLargeError, ask, open_client
@@ -61,6 +61,7 @@ async def examine(env: Mapping[str, str] | None, env_file: Path | str, *, today:
         ("HubSpot", lambda: check_hubspot(settings)),
         ("public address", lambda: check_public_address(settings)),
         ("Connect number", lambda: check_connect_number(settings)),
+        ("Connect queues", lambda: check_connect_queues(settings, profiles)),
     ]
     # One after the other: loading the AWS client keeps this process busy for longer than the others' deadlines.
     for subject, check in checks:
@@ -147,6 +148,21 @@ async def check_hubspot(settings: Settings) -> Sequence[Finding]:
         return [ok("HubSpot", "is off: HUBSPOT_ACCESS_TOKEN is not set, so handovers come without a ticket")]
     async with client:
         return await client.check()
+
+
+async def check_connect_queues(settings: Settings, profiles: Profiles | None) -> Sequence[Finding]:
+    """The instance, the rights to ask it, and whether the profiles' queues are there."""
+    subject = "Connect queues"
+    client = connect_client(settings)
+    names = profiles.queues_that_may_be_empty if profiles else frozenset[str]()
+    if client is None:
+        return [ok(subject, "are not asked about: CONNECT_INSTANCE_ID is not set, so callers are moved open or not")]
+    if settings.hubspot_access_token is None:
+        return [ok(subject, "are not asked about: without HubSpot no message reaches anybody, so callers are moved")]
+    if not names:
+        return [ok(subject, "are not asked about: the profiles move callers whoever is there")]
+    async with client:
+        return await client.check(names)
 
 
 class _Model(msgspec.Struct):

@@ -100,6 +100,13 @@ class Metrics:
             "Conversations that the CRM is still owed something of, as far as this process knows",
             registry=self.registry,
         )
+        self._unattended = Gauge(
+            "voice_connect_queues_unattended",
+            "Queues that are known to have nobody, as far as this process knows, and why",
+            ["why"],
+            registry=self.registry,
+        )
+        self.queues_unattended(closed=0, unstaffed=0)
         self._delivered_late = self._counter("outbox_delivered", "Conversations whose outbox the CRM has taken")
         self._given_up = self._counter("outbox_given_up", "Conversations that the CRM will never get", "reason")
         self._not_kept = self._counter("outbox_not_kept", "What the outbox could not keep", "reason")
@@ -191,6 +198,11 @@ class Metrics:
     def outbox_pending(self, count: int) -> None:
         """So many conversations wait in the outbox."""
         self._owed.set(count)
+
+    def queues_unattended(self, *, closed: int, unstaffed: int) -> None:
+        """So many queues are closed, and so many have nobody at work."""
+        self._unattended.labels(Absence.CLOSED).set(closed)
+        self._unattended.labels(Absence.UNSTAFFED).set(unstaffed)
 
     def outbox_delivered(self) -> None:
         """The CRM has taken what was kept of a conversation."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from voice_openai_connect.call.commands import Tell
+from voice_openai_connect.call.events import QueuesUnattended
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.next_step import NextStep
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
@@ -32,6 +33,7 @@ _MIGHT_NEED_A_LOOK: Final = frozenset(
     }
 )
 _DOCTOR: Final = "run voice-connect doctor: it says what HubSpot wants"
+_NAME_THEM: Final = "set CONNECT_QUEUES: what these queues are called in Amazon Connect"
 _MANY: Final = frozenset({Fact.FIRST_AUDIO, Fact.BARGE_IN, Fact.HOLD_PLAYED, Fact.IGNORED})
 """Several in every minute of a call: counted always, written down under DEBUG."""
 
@@ -172,9 +174,14 @@ class FrontWatch:
         _log.error("caller_lost", call_sid=call_sid)
 
     def failed(self, what: str, error: BaseException) -> None:
-        """The store did not answer a question about what a call does next, or the answer could not be written."""
+        """The store did not answer a question about what a call does next, or the answer could not be written.
+
+        A store that is slow or refuses is counted like the rest, but no mistake of ours: callers have another way.
+        """
         self._metrics.broke(what.replace(" ", "_"))
-        _log.error("broke", what=what, exc_info=error)
+        theirs = _is_a_service_s_own(error) or isinstance(error, TimeoutError)
+        write, message = (_log.warning, "not_done") if theirs else (_log.error, "broke")
+        write(message, what=what, exc_info=error)
 
     def metrics(self) -> tuple[bytes, str]:
         """The exposition and its content type."""
@@ -217,3 +224,30 @@ class OutboxWatch:
         if not _is_a_service_s_own(error):
             self._metrics.broke(what.replace(" ", "_"))
         _log.warning("not_done", what=what, exc_info=error)
+
+
+class PresenceWatch:
+    """The facts about the contact centre's queues."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def unattended(self, known: QueuesUnattended) -> None:
+        """These queues have nobody from now on."""
+        self._metrics.queues_unattended(closed=len(known.closed), unstaffed=len(known.unstaffed))
+        _log.info("queues_unattended", closed=sorted(known.closed), unstaffed=sorted(known.unstaffed))
+
+    def queues_unknown(self, names: frozenset[str]) -> None:
+        """The contact centre has no queues of these names, or has them all by now."""
+        if names:
+            _log.warning("queues_unknown", names=sorted(names), remedy=_NAME_THEM)
+
+    def presence_unknown(self, what: str, error: Exception) -> None:
+        """The contact centre cannot be asked: callers are moved as if somebody were there."""
+        if not _is_a_service_s_own(error):
+            self._metrics.broke("presence")
+        _log.warning("presence_unknown", what=what, exc_info=error, remedy="run voice-connect doctor")
+
+    def presence_known(self) -> None:
+        """The contact centre answers again."""
+        _log.info("presence_known")

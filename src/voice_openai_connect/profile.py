@@ -62,6 +62,7 @@ class Profile:
             holding_sound=self.holding_sound,
             person_key=options.person_key,
             checkpoints=settings.checkpoints,
+            transfer_when_closed=options.transfer_when_closed,
         )
 
     def model_settings(self, settings: Settings, user_tools: Sequence[ToolSpec] = ()) -> ModelSettings:
@@ -116,6 +117,12 @@ class Profiles:
     def default(self) -> Profile:
         """The profile of every number that no other profile claims."""
         return self.by_name[DEFAULT]
+
+    @property
+    def queues_that_may_be_empty(self) -> frozenset[str]:
+        """The queues of which it matters whether anyone is there."""
+        asked = (each for each in self.by_name.values() if not each.options.transfer_when_closed)
+        return frozenset(intent.queue for each in asked for intent in each.intents().values())
 
     def for_number(self, called: str) -> Profile:
         """The profile that answers calls to `called` (E.164 as Twilio sends it)."""

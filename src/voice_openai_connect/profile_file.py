@@ -149,6 +149,7 @@ class ProfileTable(_Table):
     reasoning_effort: Literal["minimal", "low", "medium", "high", "off"] = "low"
     max_output_tokens: Annotated[int, _between(16, 4_096)] = 1_024
     default_intent: str = ""
+    transfer_when_closed: bool = False
     turn_detection: TurnDetectionTable = TurnDetectionTable()
     intents: Annotated[dict[str, IntentTable], Field(max_length=limits.INTENTS_MAX)] = {}
 

@@ -18,6 +18,7 @@ from voice_openai_connect.profile import load_profiles
 from voice_openai_connect.simulator.caller import Listen, Press, Step, Wait
 from voice_openai_connect.simulator.carrier_call import CarriedCall, Habits
 from voice_openai_connect.simulator.carrier_webhooks import WebhookRequest, signer
+from voice_openai_connect.simulator.connect_api import SimulatedConnectApi, SimulatedQueue
 from voice_openai_connect.simulator.model_mind import call as calls
 from voice_openai_connect.simulator.model_session import ModelSession
 from voice_openai_connect.simulator.serving import serving
@@ -35,6 +36,7 @@ from voice_openai_connect.simulator.witness import (
 OpenTown = Callable[..., AbstractAsyncContextManager[Town]]
 KEY_0: tuple[Step, ...] = (Listen(ms=300), Press("0"), Wait(120_000))
 NOBODY = "+61255509999"
+INSTANCE = "11111111-2222-3333-4444-555555555555"
 SORRY = "I am sorry, nobody could be reached. May I take a message?"
 MESSAGE = "The blue order never came. Please call after five."
 TAKES_MESSAGE = [SORRY, calls("take_message", message=MESSAGE), "I have noted it.", calls("end_call", reason="done")]
@@ -300,3 +302,80 @@ async def test_T15_a_caller_who_leaves_while_it_rings(quick_town: OpenTown) -> N
         async with town.table() as table:
             assert await table.redemption(token) is None
         assert (await item_of(town, call)).outcome is Outcome.CALLER_LEFT
+
+
+# --- nobody is there
+
+
+async def knows_who_is_there(town: Town) -> None:
+    """The gateway has asked Amazon Connect everything that it asks at first."""
+    assert town.parts is not None
+    assert town.parts.presence is not None
+    while await town.parts.presence.look():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("queue", "word"),
+    [(SimulatedQueue("Escalation", hours={}), "closed"), (SimulatedQueue("escalation", staffed=0), "unstaffed")],
+    ids=["closed", "unstaffed"],
+)
+async def test_C4_a_queue_that_is_known_to_have_nobody(quick_town: OpenTown, queue: SimulatedQueue, word: str) -> None:
+    """Fault: Amazon Connect says that the caller's queue is closed, or that nobody who serves it is at work.
+
+    Hears: the assistant, who says so and takes a message, which is on the ticket, urgent. Nobody is dialled.
+    """
+    api = SimulatedConnectApi(INSTANCE, queues=[queue])
+    async with quick_town(TAKES_MESSAGE, connect=api) as town:
+        await knows_who_is_there(town)
+        call = await ring(town, Listen(ms=300), Press("0"), Wait(120_000))
+        session = await town.model.next_session(seconds=END_S)
+        await session.until(lambda s: SORRY in said(s), seconds=END_S)
+        session.caller_said("My blue order never came, please call me after five.")
+        await session.until(lambda s: "I have noted it." in said(s), seconds=END_S)
+        session.caller_said("Thank you, goodbye.")
+
+        assert await over(call) == "hung-up"
+        assert call.dials == []
+        await ticket_says(town, MESSAGE, "not transferred: the queue escalation was")
+        (ticket,) = town.crm.tickets.values()
+        assert ticket.properties["hs_ticket_priority"] == "HIGH"
+        assert (await item_of(town, call)).outcome is Outcome.CALLED_BACK
+        assert counted(town, f'nobody_there_total{{absence="{word}"}} 1.0')
+        assert counted(town, f'queues_unattended{{why="{word}"}} 1.0')
+
+
+async def test_C4_O1_the_model_is_gone_while_nobody_is_there(quick_town: OpenTown) -> None:
+    """Fault: the model refuses us, and Amazon Connect says that the queue is closed.
+
+    Hears: Twilio's own voice: a person will call back. Nobody is dialled, and the ticket says why.
+    """
+    api = SimulatedConnectApi(INSTANCE, queues=[SimulatedQueue("escalation", hours={})])
+    async with quick_town(connect=api) as town:
+        town.model.faults.handshake_status = 401
+        await knows_who_is_there(town)
+        call = await ring(town, Wait(120_000))
+
+        assert await over(call) == "hung-up"
+        assert call.dials == []
+        assert "call you back" in hears_carrier_say(town)
+        await ticket_says(town, "Please call back", "the queue was closed")
+
+
+@pytest.mark.parametrize("trouble", ["ThrottlingException", "not among them"])
+async def test_C4_it_is_not_known_whether_anyone_is_there(quick_town: OpenTown, trouble: str) -> None:
+    """Fault: Amazon Connect's API throttles us, or does not know the queue.
+
+    Hears: nothing of it: the transfer sentence, then a person.
+    """
+    api = SimulatedConnectApi(INSTANCE, queues=[SimulatedQueue("other", hours={}, staffed=0)])
+    api.denies = "" if trouble == "not among them" else trouble
+    async with quick_town(connect=api) as town:
+        await knows_who_is_there(town)
+        call = await ring(town, Listen(ms=300), Press("0"), Wait(120_000))
+        await call.until(lambda c: bool(c.dials), within_s=END_S)
+        call.complete()
+        await over(call)
+
+        assert len(call.dials) == 1
+        assert call.dials[0].digits

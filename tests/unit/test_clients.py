@@ -1,7 +1,8 @@
 import pytest
 
-from voice_openai_connect.clients import dynamo_repository, hubspot_client, twilio_client
+from voice_openai_connect.clients import connect_client, dynamo_repository, hubspot_client, twilio_client
 from voice_openai_connect.config import Settings, load_settings
+from voice_openai_connect.simulator.connect_api import SimulatedConnectApi, SimulatedQueue
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 
@@ -48,6 +49,27 @@ async def test_the_crm_is_reached_with_the_token_of_the_settings(crm: SimulatedC
 
 def test_without_a_token_there_is_no_crm() -> None:
     assert hubspot_client(settings()) is None
+
+
+async def test_connect_is_asked_about_the_queues_that_the_settings_name() -> None:
+    api = SimulatedConnectApi("11111111-2222-3333-4444-555555555555", queues=[SimulatedQueue("Basic Queue")])
+    async with api.serving() as address:
+        client = connect_client(
+            settings(
+                CONNECT_INSTANCE_ID=api.instance_id,
+                CONNECT_QUEUES="sales=VIP, escalation = Basic Queue",
+                AWS_ENDPOINT_URL_CONNECT=address,
+                AWS_ACCESS_KEY_ID="simulated",
+                AWS_SECRET_ACCESS_KEY="simulated",
+            )
+        )
+        assert client is not None
+        async with client:
+            assert await client.find_queues(frozenset({"escalation", "sales"})) == {"escalation": "queue-0"}
+
+
+def test_without_an_instance_nobody_is_asked_who_is_there() -> None:
+    assert connect_client(settings()) is None
 
 
 async def test_twilio_is_asked_where_the_settings_say() -> None:

@@ -15,11 +15,13 @@ from starlette.routing import Route
 
 from voice_openai_connect.clients import dynamo_repository, hubspot_client
 from voice_openai_connect.config import load_settings
-from voice_openai_connect.doctor import examine, run_doctor
+from voice_openai_connect.doctor import check_connect_queues, examine, run_doctor
 from voice_openai_connect.findings import Finding
+from voice_openai_connect.profile import load_profiles
 from voice_openai_connect.simulator.carrier import SimulatedCarrier
 from voice_openai_connect.simulator.carrier_call import Account
 from voice_openai_connect.simulator.carrier_rest import RestApi
+from voice_openai_connect.simulator.connect_api import SimulatedConnectApi, SimulatedQueue
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 from voice_openai_connect.simulator.model import SimulatedModel
@@ -233,3 +235,48 @@ def test_the_exit_status_is_1_if_anything_is_wrong(tmp_path: Path) -> None:
     assert run_doctor(written.append, env={}, env_file=tmp_path / ".env") == 1
     assert "PUBLIC_HOST" in written[0]
     assert written[0].startswith("check")
+
+
+# --- who is at the queues
+
+
+INSTANCE = "11111111-2222-3333-4444-555555555555"
+
+
+async def queues_by(world: World, *queues: SimulatedQueue, denies: str = "", **changes: str) -> Finding:
+    """What the doctor says first of the queues of such an instance."""
+    api = SimulatedConnectApi(INSTANCE, queues=list(queues), denies=denies)
+    async with api.serving() as address:
+        settings = {**world.env, "CONNECT_INSTANCE_ID": INSTANCE, "AWS_ENDPOINT_URL_CONNECT": address, **changes}
+        loaded = load_settings({name: value for name, value in settings.items() if value}, None)
+        return (await check_connect_queues(loaded, load_profiles()))[0]
+
+
+async def test_the_queues_of_the_profiles_are_looked_at(world: World) -> None:
+    found = await queues_by(world, SimulatedQueue("Priority", staffed=0), SimulatedQueue("Escalation", hours={}))
+
+    assert found.state == "ok"
+    assert found.detail == "escalation: closed, 1 agents; priority: open, 0 agents"
+
+
+async def test_names_that_connect_does_not_know_are_matched_by_the_setting(world: World) -> None:
+    basic = SimulatedQueue("BasicQueue")
+    names = "escalation = BasicQueue, priority=queue-0"
+
+    assert (await queues_by(world, basic)).state == "warning"
+    assert (await queues_by(world, basic, CONNECT_QUEUES=names)).state == "ok"
+
+
+async def test_a_right_that_is_missing_is_named(world: World) -> None:
+    found = await queues_by(world, denies="AccessDeniedException")
+
+    assert found.state == "wrong"
+    assert "connect:GetCurrentMetricData" in found.remedy
+
+
+@pytest.mark.parametrize("without", ["CONNECT_INSTANCE_ID", "HUBSPOT_ACCESS_TOKEN"])
+async def test_where_nobody_asks_who_is_there_the_doctor_says_why(world: World, without: str) -> None:
+    found = await queues_by(world, denies="AccessDeniedException", **{without: ""})
+
+    assert found.state == "ok"
+    assert "not asked about" in found.detail

@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 from voice_openai_connect.call.commands import Tell
+from voice_openai_connect.call.events import QueuesUnattended
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.next_step import HangUp
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
@@ -15,11 +16,13 @@ from voice_openai_connect.gateway.app import FrontObserver
 from voice_openai_connect.gateway.model_breaker import ModelObserver
 from voice_openai_connect.gateway.outbox import OutboxObserver
 from voice_openai_connect.gateway.ports import CallObserver
+from voice_openai_connect.gateway.presence import PresenceObserver
+from voice_openai_connect.integrations.connect_client import ConnectError
 from voice_openai_connect.integrations.dynamo_repository import StoreError
 from voice_openai_connect.integrations.hubspot_api import CrmError
 from voice_openai_connect.logs import clear_call, configure_logging
 from voice_openai_connect.metrics import Metrics
-from voice_openai_connect.observers import CallWatch, FrontWatch, ModelWatch, OutboxWatch
+from voice_openai_connect.observers import CallWatch, FrontWatch, ModelWatch, OutboxWatch, PresenceWatch
 from voice_openai_connect.wire.twilio_webhooks import DialResult
 
 IDENTITY = CallIdentity("CA" + "0" * 32, "conv-1", "ho-1", "+61255501234", "+61255505678")
@@ -269,3 +272,49 @@ def test_an_account_that_wants_a_person_is_an_error_and_one_in_trouble_a_warning
     assert (refusal["level"], refusal["reason"]) == ("error", "unauthorized")
     assert "voice-connect doctor" in refusal["remedy"]
     assert b'voice_connect_crm_failures_total{reason="unauthorized",what="outbox"} 1.0' in metrics.render()
+
+
+# --- who is there
+
+
+def test_queues_that_have_nobody_are_told_by_name_and_counted_by_why(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    watch: PresenceObserver = PresenceWatch(metrics)
+    watch.unattended(QueuesUnattended(closed=frozenset({"sales", "billing"}), unstaffed=frozenset({"support"})))
+
+    (told,) = read(lines)
+    assert (told["message"], told["closed"], told["unstaffed"]) == (
+        "queues_unattended",
+        ["billing", "sales"],
+        ["support"],
+    )
+    body = metrics.render()
+    assert b'voice_connect_queues_unattended{why="closed"} 2.0' in body
+    assert b'voice_connect_queues_unattended{why="unstaffed"} 1.0' in body
+
+
+def test_a_contact_centre_that_cannot_be_asked_is_a_warning_with_a_remedy(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    watch = PresenceWatch(metrics)
+    watch.presence_unknown("queues", ConnectError("denied"))
+    watch.queues_unknown(frozenset({"sales"}))
+    watch.queues_unknown(frozenset())
+    watch.presence_known()
+
+    told = read(lines)
+    assert [(line["message"], line["level"]) for line in told] == [
+        ("presence_unknown", "warning"),
+        ("queues_unknown", "warning"),
+        ("presence_known", "info"),
+    ]
+    assert "voice-connect doctor" in told[0]["remedy"]
+    assert "CONNECT_QUEUES" in told[1]["remedy"]
+    assert b'voice_connect_errors_total{what="presence"}' not in metrics.render()
+
+
+def test_a_mistake_of_ours_among_the_questions_is_counted(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    PresenceWatch(metrics).presence_unknown("queues", ZeroDivisionError())
+
+    assert len(read(lines)) == 1
+    assert b'voice_connect_errors_total{what="presence"} 1.0' in metrics.render()

@@ -64,6 +64,7 @@ def test_a_call_knows_what_the_profile_says(tmp_path: Path) -> None:
         person_key = "*"
         default_intent = "billing"
         escalation_phrases = ["the front desk"]
+        transfer_when_closed = true
         turn_detection.interrupt_response = false
         """,
     )
@@ -73,6 +74,8 @@ def test_a_call_knows_what_the_profile_says(tmp_path: Path) -> None:
     assert (call.person_key, call.server_interrupts, call.audio_format) == ("*", False, "audio/pcmu")
     assert (call.default_intent.name, call.default_intent.queue) == ("billing", "escalation")
     assert call.tools == {"look_up_order"}
+    assert call.transfer_when_closed
+    assert not load_profiles().default.call_settings(settings()).transfer_when_closed
     assert call.phrases.wants_person("Could you get me the front desk?")
     assert call.phrases.wants_person("I want to speak to a human")
     assert not call.phrases.wants_person("What are your opening hours?")

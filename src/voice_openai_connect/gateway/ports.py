@@ -1,7 +1,9 @@
 """What the gateway needs from the outside world. Integrations fit these shapes without importing them."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from types import TracebackType
 from typing import Any, Protocol
 
 from voice_openai_connect.call.call_item import CallItem
@@ -13,6 +15,7 @@ from voice_openai_connect.call.next_step import NextStep
 from voice_openai_connect.call.outbox_entry import Expired, NotDue, OutboxEntry
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.ticket_note import TicketNote
+from voice_openai_connect.wire.opening_hours import OpeningHours
 
 Post = Callable[[Event], None]
 """Hands an event to the call. Never blocks, never raises."""
@@ -164,6 +167,32 @@ class OutboxShelf(Protocol):
 
     async def put_off(self, entry: OutboxEntry, *, wait_s: int) -> None:
         """Give a leased entry back for later, with its `refusals`. If something was added meanwhile it is due."""
+        ...
+
+
+class ContactCenter(Protocol):
+    """Whether the contact centre can take callers. Asked within `async with`; every method may raise."""
+
+    async def __aenter__(self) -> object:
+        """Open the way there."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> object:
+        """Close it."""
+        ...
+
+    async def find_queues(self, names: frozenset[str]) -> Mapping[str, str]:
+        """The ids of these queues, by name; a name that is not known there is left out."""
+        ...
+
+    async def opening_hours(self, queue_id: str, first: date, last: date) -> OpeningHours | None:
+        """When a queue is open on these days, both included; None if that is not known."""
+        ...
+
+    async def staffed(self, queue_ids: Sequence[str]) -> Mapping[str, int]:
+        """How many people are at work for each queue; one of which that is not known is left out."""
         ...
 
 

@@ -137,6 +137,10 @@ class SessionManager:
         handler.post(ev.HandoverOrdered())
         return True
 
+    def tell_who_is_there(self, known: ev.QueuesUnattended) -> None:
+        """Let every live call know which queues have nobody from now on."""
+        self._order_all(known)
+
     async def drain(self) -> None:
         """Take no more calls; move those on the line to other instances, then hand over the rest.
 

@@ -33,6 +33,8 @@ class Outside:
     tools: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
     outbox: Outbox | None = None
     """Where notes for people are kept; None when no CRM is configured."""
+    unattended: Callable[[], ev.QueuesUnattended] = ev.QueuesUnattended
+    """Which queues are known to have nobody at this moment."""
 
 
 class NoOutboxError(Exception):
@@ -119,6 +121,8 @@ class StreamHandler:
         """Serve the call from its verified `start` until its stream is closed. `settle` comes after it, always."""
         self._socket, self._writer = socket, MediaWriter(stream_sid)
         self._observer.stream_started(stream_sid)
+        if (known := self._outside.unattended()) != ev.QueuesUnattended():
+            self.post(known)
         self.post(ev.StreamStarted(stream_sid))
         self._listening = self._start(self._listen(socket, reader), "listen")
         try:

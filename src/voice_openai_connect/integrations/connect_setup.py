@@ -4,13 +4,13 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from voice_openai_connect import limits
+from voice_openai_connect.integrations.connect_client import connect_api, every_page
 from voice_openai_connect.integrations.dynamo_client import AwsKey
 
 INBOUND: Final = "CONTACT_FLOW"
@@ -49,14 +49,8 @@ async def point_number_at_flow(
 @asynccontextmanager
 async def _connect(region: str, key: AwsKey) -> AsyncGenerator[Any]:
     """A client for some requests; what goes wrong with them becomes `ConnectSetupError`."""
-    session = cast("Any", get_session())
-    client = session.create_client(
-        "connect",
-        region_name=region,
-        aws_access_key_id=key.access_key_id,
-        aws_secret_access_key=key.secret_access_key,
-        aws_session_token=key.session_token,
-        config=AioConfig(connect_timeout=limits.SETUP_REQUEST_S, read_timeout=limits.SETUP_REQUEST_S),
+    client = connect_api(
+        region, key, AioConfig(connect_timeout=limits.SETUP_REQUEST_S, read_timeout=limits.SETUP_REQUEST_S)
     )
     try:
         async with asyncio.timeout(limits.SETUP_S), client as connect:
@@ -72,7 +66,7 @@ async def _connect(region: str, key: AwsKey) -> AsyncGenerator[Any]:
 
 
 async def _number_id(connect: Any, instance_id: str, phone_number: str) -> str:
-    numbers = await _every(
+    numbers = await every_page(
         connect, "list_phone_numbers_v2", "ListPhoneNumbersSummaryList", InstanceId=instance_id, MaxResults=1_000
     )
     ids = {number["PhoneNumber"]: str(number["PhoneNumberId"]) for number in numbers}
@@ -84,7 +78,7 @@ async def _number_id(connect: Any, instance_id: str, phone_number: str) -> str:
 
 async def _flow(connect: Any, instance_id: str, wanted: str) -> tuple[str, str]:
     """The flow's id and name."""
-    flows = await _every(
+    flows = await every_page(
         connect, "list_contact_flows", "ContactFlowSummaryList", InstanceId=instance_id, ContactFlowTypes=[INBOUND]
     )
     found = [flow for flow in flows if wanted in {flow["Id"], flow["Arn"], flow["Name"]}]
@@ -94,12 +88,6 @@ async def _flow(connect: Any, instance_id: str, wanted: str) -> tuple[str, str]:
         remedy = f"Give --flow the FlowId of the stack's outputs, or one of these names: {names}."
         raise ConnectSetupError(f"The instance has {problem} “{wanted}”. {remedy}")
     return str(found[0]["Id"]), str(found[0]["Name"])
-
-
-async def _every(connect: Any, operation: str, member: str, **request: object) -> list[dict[str, Any]]:
-    """All pages of a list."""
-    pages = connect.get_paginator(operation).paginate(**request)
-    return [entry async for page in pages for entry in cast("list[dict[str, Any]]", page.get(member, []))]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -26,6 +26,7 @@ from voice_openai_connect.own_tools import OwnTool
 from voice_openai_connect.profile import load_profiles
 from voice_openai_connect.simulator.carrier import SimulatedCarrier, silent_speech
 from voice_openai_connect.simulator.carrier_call import Account, Habits
+from voice_openai_connect.simulator.connect_api import SimulatedConnectApi
 from voice_openai_connect.simulator.contact_center import ContactCenter
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
@@ -80,6 +81,8 @@ class Plan:
     fallback: bool = True
     """Whether the number has the fallback of docs/fallback.md."""
     center: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    connect: SimulatedConnectApi | None = None
+    """What the contact centre's API says about its queues; without it the gateway has nobody to ask."""
     tools: tuple[OwnTool, ...] = ()
     dynamo: SimulatedDynamo | None = None
     """One that runs already and is left running; without it the town has its own."""
@@ -144,6 +147,9 @@ async def open_town(
             road: _by(proxies[road], end) if road in proxies else end for road, end in ends.items()
         }
         settings = _settings(plan, port, roads, dynamo=dynamo, crm=crm, model=model)
+        if plan.connect is not None:
+            settings["CONNECT_INSTANCE_ID"] = plan.connect.instance_id
+            settings["AWS_ENDPOINT_URL_CONNECT"] = await stack.enter_async_context(plan.connect.serving())
         runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE, endpoint_url=roads["lambda"])
         stack.push_async_callback(runtime.close)
         own = GatewayProcess(settings, port, plan.on_log_line, descriptors=plan.descriptors)

@@ -12,6 +12,7 @@ from voice_openai_connect import cloudwatch, limits
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.config import Settings, load_settings
 from voice_openai_connect.gateway.server import server_config
+from voice_openai_connect.integrations import connect_client
 
 DIAL_HOWS = {"with_token", "without_token"}
 SAMPLE = {
@@ -153,9 +154,13 @@ def test_new_tasks_come_before_old_ones_go(resources: Any) -> None:
 # --- Rights
 
 
-def test_the_gateway_may_use_the_table_and_nothing_else(resources: Any) -> None:
+def test_the_gateway_may_use_the_table_and_ask_who_is_at_the_queues(resources: Any) -> None:
+    (policy,) = resources["GatewayRole"]["Policies"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+
     assert resources["GatewayRole"]["ManagedPolicyArns"] == [{"Ref": "GatewayPolicyArn"}]
-    assert "Policies" not in resources["GatewayRole"]
+    assert set(statement["Action"]) == set(connect_client.RIGHTS)
+    assert all("/${ConnectInstanceId}" in resource["Fn::Sub"] for resource in statement["Resource"])
 
 
 def test_starting_a_task_needs_its_image_its_log_and_its_secret(resources: Any) -> None:

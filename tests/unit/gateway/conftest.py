@@ -234,6 +234,7 @@ class Stage:
         makes_models: bool = True,
         crm: bool = True,
         remember: Callable[[], Awaitable[None]] = answers,
+        unattended: Callable[[], ev.QueuesUnattended] = ev.QueuesUnattended,
     ) -> None:
         self.call, self.line, self.leg, self.watch = ScriptedCall(answers_to, broken), Line(), Leg(life), Watch()
         self.service = Service(does)
@@ -258,6 +259,7 @@ class Stage:
                 remember_step=remember_step,
                 tools={"order_status": self.service.tool},
                 outbox=self.service if crm else None,
+                unattended=unattended,
             ),
             self.watch,
         )

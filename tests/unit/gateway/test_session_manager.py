@@ -237,6 +237,16 @@ async def test_a_ticket_is_good_once_and_forgotten_when_it_has_expired() -> None
 
 # --- what is next
 
+
+async def test_every_live_call_hears_who_is_there() -> None:
+    office = Office()
+    first, second = live(office, "CA1"), live(office, "CA2")
+    known = ev.QueuesUnattended(closed=frozenset({"support"}))
+    office.tell_who_is_there(known)
+
+    assert first.posted == second.posted == [known]
+
+
 # --- who must still be asked about
 
 

@@ -373,6 +373,14 @@ async def test_without_a_crm_a_ticket_for_later_is_nobody_s(make_stage: MakeStag
     assert stage.service.owed == []
 
 
+async def test_a_call_knows_from_its_first_moment_which_queues_have_nobody(make_stage: MakeStage) -> None:
+    known = ev.QueuesUnattended(unstaffed=frozenset({"support"}))
+    stage = make_stage(unattended=lambda: known)
+    await stage.whole_call()
+
+    assert stage.call.seen[:2] == [known, ev.StreamStarted("MZ1")]
+
+
 # --- how a stream ends
 
 
