@@ -90,9 +90,8 @@ def browser() -> Iterator[Browser]:
             # CI runs as root, for whom Chromium has no sandbox. It opens nothing but our own files.
             browser = playwright.chromium.launch(executable_path=own, args=["--no-sandbox"])
         except Error as error:
-            _unavailable(
-                f"no Chromium (apt-get install chromium, or playwright install chromium): {error.message.splitlines()[0]}"
-            )
+            why = error.message.splitlines()[0]
+            _unavailable(f"no Chromium (apt-get install chromium, or playwright install chromium): {why}")
         yield browser
         browser.close()
 
