@@ -70,6 +70,7 @@ events: st.SearchStrategy[ev.Event] = st.one_of(
     st.builds(ev.ToolFailed, ids, st.just("x")),
     st.builds(ev.HandoverOrdered),
     st.builds(ev.MoveOrdered),
+    st.sampled_from([ev.QueuesUnattended(), ev.QueuesUnattended(closed=frozenset({GENERAL.queue}))]),
 )
 
 

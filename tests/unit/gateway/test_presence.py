@@ -187,6 +187,13 @@ async def test_a_queue_without_figures_or_hours_is_attended(world: World) -> Non
     assert await world.look() == QueuesUnattended()
 
 
+async def test_a_day_that_was_not_asked_about_is_open(world: World) -> None:
+    await world.look()
+    world.moment += timedelta(days=30)
+
+    assert world.presence.unattended() == QueuesUnattended()
+
+
 async def test_a_queue_that_is_not_there_is_attended_and_named_once(world: World) -> None:
     del world.center.ids["sales"]
     world.center.agents["q2"] = 0

@@ -72,6 +72,10 @@ def test_a_night_ends_on_the_next_day() -> None:
     ]
 
 
+def test_a_day_that_ended_in_time_does_not_reach_into_the_next() -> None:
+    assert hours(d23=["09:00-17:00"]).open_at(local("10:00", 24)) is False
+
+
 def test_closing_at_midnight_is_the_end_of_the_day() -> None:
     known = hours(d23=["10:00-00:00"])
 
