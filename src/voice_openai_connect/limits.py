@@ -152,8 +152,9 @@ BAD_MESSAGES_MAX: Final = 100
 """Undecodable messages on one media socket before it is closed as hostile."""
 STREAM_MESSAGES_PER_S: Final = 100
 """Fifty frames and at most ten marks are usual; one socket that sends more for long takes time from all the others."""
-STREAM_MESSAGES_BURST: Final = 250
-"""At once, after the line has stalled: frames and marks of four seconds."""
+STREAM_MESSAGES_BURST: Final = 600
+"""At once, after the line or this process has stalled: frames and marks of the ten seconds of `STREAM_SILENT_MS`, so
+that a pause which a line survives costs it nothing afterwards."""
 OUTBOX_MESSAGES: Final = 4_000
 """Messages waiting for a peer that does not read; beyond it the peer counts as gone."""
 MAX_CALLS: Final = 100
@@ -311,6 +312,16 @@ four are promised."""
 ASK_AGAIN_S: Final = 1
 """Between two such questions, whole seconds because Twilio counts in them. A balancer needs about two of them to
 notice that an instance is not ready."""
+TARGET_ASK_S: Final = 5.0
+"""Between two questions to the load balancer whether this process is to go. An account may ask 10 a second of this kind
+(Elastic Load Balancing, "Request throttling"); ten tasks ask two."""
+TARGET_RETRY_MAX_S: Final = 20.0
+"""The longest pause after failures, each pause being twice the one before. Even a task that has been told so often that
+too much is asked learns in time that it is to go."""
+TARGET_REQUEST_S: Final = 5.0
+"""One question, within AWS; it takes some ten milliseconds, and nobody waits for it."""
+TASK_METADATA_BYTES: Final = 262_144
+"""What ECS says about a task: some kilobytes for each of its containers, of which there are ten at the most."""
 SOCKET_CLOSE_S: Final = 1.0
 """To send what is queued, and again for the close itself. A peer that needs longer does not read."""
 

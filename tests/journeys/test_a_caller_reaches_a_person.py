@@ -239,21 +239,6 @@ async def test_a_model_that_fails_twice_in_a_row_takes_the_caller_to_a_person(qu
         assert town.center.contacts[0].attributes["escalation_reason"] == "repeated_failure"
 
 
-@pytest.mark.parametrize("how", [{"busy": True}, {"unanswered": True}])
-async def test_nobody_there_means_one_more_try_and_then_a_promise_never_a_silent_end(
-    quick_town: OpenTown, how: dict[str, bool]
-) -> None:
-    async with quick_town(center=how) as town:
-        call = await ring(town, Listen(), Press("0"), Wait(60_000))
-
-        assert await over(call) == "hung-up"
-        first, second = call.dials
-        assert first.digits
-        assert not second.digits
-        said = [str(e.details.get("text")) for e in town.timeline.entries if e.who == "carrier" and e.what == "says"]
-        assert any("call you back" in sentence for sentence in said)
-
-
 async def test_a_full_gateway_takes_the_caller_straight_to_a_person(quick_town: OpenTown) -> None:
     async with quick_town(settings={"MAX_CALLS": "1"}) as town:
         first = await ring(town, Wait(60_000))
