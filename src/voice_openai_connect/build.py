@@ -9,7 +9,7 @@ import hashlib
 import random
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.events import QueuesUnattended
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
-from voice_openai_connect.clients import connect_client, dynamo_repository, hubspot_client
+from voice_openai_connect.clients import connect_client, dynamo_repository, hubspot_client, target_watch
 from voice_openai_connect.cloudwatch import written_down
 from voice_openai_connect.config import Settings
 from voice_openai_connect.gateway.admission import Admission, calls_that_fit, free_descriptors, watch_lag
@@ -311,7 +311,28 @@ async def _serve(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool
         sessions, config = parts.sessions, server_config(parts.app, host=settings.host, port=port)
         server = DrainingServer(config, sessions.drain, sessions.hasten)
         log.info("serving", host=settings.host, port=port, public=settings.public_base_url)
-        await server.serve([listening])
+        async with _drained_when_target_goes(settings, port, server):
+            await server.serve([listening])
+
+
+def _drained_when_target_goes(
+    settings: Settings, port: int, server: DrainingServer
+) -> AbstractAsyncContextManager[object]:
+    """Inside, the drain begins when the load balancer has begun to take this process out, where that is asked for.
+
+    The process does not end by itself: ECS ends it, and would take an end of its own accord for a failure.
+    """
+
+    def drain() -> None:
+        log.info("target_draining", target_group=settings.target_group_arn)
+        server.drain()
+
+    def trouble(reason: str) -> None:
+        remedy = "allow elasticloadbalancing:DescribeTargetHealth, check TARGET_GROUP_ARN and AWS_REGION"
+        log.warning("target_unknown", reason=reason, remedy=remedy)
+
+    watch = target_watch(settings, port=port, on_draining=drain, on_trouble=trouble)
+    return watch or nullcontext()
 
 
 def _run(main: Coroutine[object, object, None]) -> None:

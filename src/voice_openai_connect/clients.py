@@ -7,6 +7,7 @@ from voice_openai_connect.integrations.connect_client import ConnectClient
 from voice_openai_connect.integrations.connect_setup import point_number_at_flow
 from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
 from voice_openai_connect.integrations.hubspot_client import HubSpotClient, Pipeline
+from voice_openai_connect.integrations.target_watch import OwnTarget, TargetWatch
 from voice_openai_connect.integrations.twilio_client import TwilioClient
 
 
@@ -45,6 +46,21 @@ def connect_client(settings: Settings) -> ConnectClient | None:
         region=settings.aws_region,
         names=settings.queue_names,
         endpoint_url=settings.aws_endpoint_url_connect or None,
+        key=_aws_key(settings),
+    )
+
+
+def target_watch(
+    settings: Settings, *, port: int, on_draining: Callable[[], None], on_trouble: Callable[[str], None]
+) -> TargetWatch | None:
+    """Who asks the load balancer whether this process is to go, or None when no target group is set."""
+    if not settings.target_group_arn:
+        return None
+    return TargetWatch(
+        OwnTarget(settings.target_group_arn, port, settings.ecs_container_metadata_uri_v4),
+        region=settings.aws_region,
+        on_draining=on_draining,
+        on_trouble=on_trouble,
         key=_aws_key(settings),
     )
 

@@ -114,6 +114,16 @@ class Settings(OwnFiles):
     cloudwatch_service: Annotated[
         str, _matching(r"[\w.-]{1,64}", "is not a name. Use letters, digits, and any of _ . -")
     ] = Field("", description="Writes the metrics into the log each minute, for CloudWatch, under this name")
+    target_group_arn: Annotated[
+        str,
+        _matching(
+            r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup/[A-Za-z0-9-]+/[0-9a-f]+",
+            "is not the ARN of a target group. Copy it from the load balancer: arn:aws:elasticloadbalancing:…",
+        ),
+    ] = Field("", description="Calls move as soon as the load balancer takes this process out of that target group")
+    ecs_container_metadata_uri_v4: Annotated[
+        str, _matching(r"https?://[\w.:/-]{1,255}", "is not an address. ECS sets it by itself; leave it unset")
+    ] = Field("", description="Where a task on ECS learns its own address; set by ECS itself")
     console_token: Secret | None = Field(None, description="Opens the operators' commands; unset switches them off")
 
     twilio_account_sid: Annotated[

@@ -21,6 +21,7 @@ from voice_openai_connect.logs import configure_logging
 from voice_openai_connect.recording.replay import replay
 from voice_openai_connect.simulator import gateway_process
 from voice_openai_connect.simulator.caller import Listen, Press, Wait
+from voice_openai_connect.simulator.ecs import METADATA_PATH, TARGET_GROUP, SimulatedEcs
 from voice_openai_connect.simulator.gateway_process import GatewayProcess, free_port
 from voice_openai_connect.simulator.town import CONNECT_NUMBER, FALLBACK_URL, Town
 from voice_openai_connect.simulator.witness import (
@@ -185,6 +186,34 @@ async def test_S1_a_stop_with_another_instance_there(quick_town: OpenTown) -> No
         again.caller_said("Let me speak to a person, please.")
         await call.until(lambda c: bool(c.dials), within_s=END_S)
         assert call.dials[0].digits
+
+
+@pytest.mark.usefixtures("patient")
+async def test_S1_a_task_that_its_target_group_lets_go(quick_town: OpenTown) -> None:
+    """Fault: ECS takes a task out of its target group, as in every deploy, long before it sends SIGTERM.
+
+    Hears: hardly anything: the conversation moves to another task as above; the process waits, and exits with 0.
+    """
+    ecs = SimulatedEcs(0)
+    async with ecs.serving() as address:
+        settings = {
+            "TARGET_GROUP_ARN": TARGET_GROUP,
+            "ECS_CONTAINER_METADATA_URI_V4": f"{address}{METADATA_PATH}",
+            "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2": address,
+        }
+        async with pair_of(quick_town, **settings) as pair:
+            ecs.port = pair.first.port
+            call = await ring(pair.town)
+            await in_conversation(pair.town, call)
+            pair.send_to_second()
+            ecs.state = "draining"
+
+            await goes_on(pair.town, call)
+            assert told(pair.first, "call_ended") == ["moved"]
+            assert told(pair.second, "resumed") == ["0"]
+            assert await is_draining(pair.first)
+            assert await pair.first.stop(signal.SIGTERM) == 0
+            assert [line for line in pair.first.log if line["level"] in {"warning", "error"}] == []
 
 
 @pytest.mark.usefixtures("patient")

@@ -1,6 +1,6 @@
 import pytest
 
-from voice_openai_connect.clients import connect_client, dynamo_repository, hubspot_client, twilio_client
+from voice_openai_connect.clients import connect_client, dynamo_repository, hubspot_client, target_watch, twilio_client
 from voice_openai_connect.config import Settings, load_settings
 from voice_openai_connect.simulator.connect_api import SimulatedConnectApi, SimulatedQueue
 from voice_openai_connect.simulator.crm import SimulatedCrm
@@ -77,3 +77,7 @@ async def test_twilio_is_asked_where_the_settings_say() -> None:
         (finding,) = await twilio.check("+61255501234", "https://voice.example.com/twilio/voice")
 
     assert finding.state == "wrong"
+
+
+def test_without_a_target_group_no_balancer_is_asked() -> None:
+    assert target_watch(settings(), port=8000, on_draining=lambda: None, on_trouble=lambda _: None) is None

@@ -199,6 +199,12 @@ def test_a_console_token_is_hard_to_guess() -> None:
         ("CONNECT_QUEUES", "escalation"),
         ("CONNECT_QUEUES", "escalation=A,,priority=B"),
         ("CONNECT_QUEUES", "escalation==A"),
+        ("TARGET_GROUP_ARN", "voice-tasks"),
+        (
+            "TARGET_GROUP_ARN",
+            "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/voice/0123456789abcdef",
+        ),
+        ("ECS_CONTAINER_METADATA_URI_V4", "169.254.170.2"),
         ("OPENAI_AUDIO_FORMAT", "mp3"),
         ("OPENAI_REALTIME_MODEL", "gpt-4o-realtime-preview-2024-12-17"),
         ("TOOLS_MODULE", "shop/tools.py"),

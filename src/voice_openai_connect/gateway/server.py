@@ -2,7 +2,7 @@
 
 Stock uvicorn closes every WebSocket with 1012 at the first SIGTERM. This one first drains: readiness fails, no new
 call is taken, calls on the line go on and are then handed to a person. A second signal lets no call wait any longer for
-the end of a turn; a third stops at once.
+the end of a turn; a third stops at once. A drain may also begin before any signal, and then ends nothing.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ from voice_openai_connect import limits
 class DrainingServer(uvicorn.Server):
     """A server whose first stop signal begins a drain, and whose second one hastens it.
 
-    The real shutdown comes when the drain is over, or with a third signal.
+    The real shutdown comes when the drain is over, or with a third signal. After a drain that was begun by `drain` it
+    waits for a signal.
     """
 
     def __init__(
@@ -36,20 +37,29 @@ class DrainingServer(uvicorn.Server):
         self._signals += 1
         match self._signals:
             case 1:
-                self._loop.call_soon_threadsafe(self._begin_drain)
+                self._loop.call_soon_threadsafe(self._drain_then_stop)
             case 2:
                 self._loop.call_soon_threadsafe(self._hasten)
             case _:
                 super().handle_exit(sig, frame)
 
-    def _begin_drain(self) -> None:
-        self._draining = self._loop.create_task(self._drain_then_stop(), name="drain")
+    def drain(self) -> asyncio.Task[None]:
+        """Begin the drain, unless it has begun. The server goes on afterwards, without calls, until a signal comes.
 
-    async def _drain_then_stop(self) -> None:
-        try:
-            await self._drain()
-        finally:
-            self.should_exit = True
+        To be called on the server's own loop.
+        """
+        if self._draining is None:
+            self._draining = self._loop.create_task(self._drained(), name="drain")
+        return self._draining
+
+    async def _drained(self) -> None:
+        await self._drain()
+
+    def _drain_then_stop(self) -> None:
+        self.drain().add_done_callback(self._stop)
+
+    def _stop(self, _: asyncio.Task[None]) -> None:
+        self.should_exit = True
 
     async def serve_within(self) -> None:
         """Serve on a loop that belongs to somebody else: signals are theirs. Ended by `should_exit`."""

@@ -12,7 +12,8 @@ from voice_openai_connect import cloudwatch, limits
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.config import Settings, load_settings
 from voice_openai_connect.gateway.server import server_config
-from voice_openai_connect.integrations import connect_client
+from voice_openai_connect.integrations import connect_client, target_watch
+from voice_openai_connect.simulator.ecs import TARGET_GROUP
 
 DIAL_HOWS = {"with_token", "without_token"}
 SAMPLE = {
@@ -23,6 +24,7 @@ SAMPLE = {
     "ConnectInstanceId": "11111111-2222-3333-4444-555555555555",
     "AWS::Region": "ap-southeast-2",
     "AWS::StackName": "voice-gateway",
+    "Tasks": TARGET_GROUP,
 }
 
 
@@ -80,7 +82,7 @@ def test_the_gateway_starts_with_what_it_is_given(stack: Any, container: Any) ->
     assert settings.aws_access_key_id is None
 
 
-@pytest.mark.parametrize("name", sorted(set(SAMPLE) - {"AWS::Region", "AWS::StackName"}))
+@pytest.mark.parametrize("name", sorted(set(SAMPLE) - {"AWS::Region", "AWS::StackName", "Tasks"}))
 def test_a_parameter_takes_what_the_gateway_takes(stack: Any, name: str) -> None:
     pattern = stack["Parameters"][name]["AllowedPattern"]
 
@@ -137,11 +139,22 @@ def test_a_task_has_time_to_move_its_calls(container: Any) -> None:
     assert drain_s < container["StopTimeout"] <= 120, "Fargate waits two minutes and no longer"
 
 
-def test_calls_may_end_before_their_task_does(stack: Any, resources: Any) -> None:
+def test_calls_have_moved_before_the_load_balancer_cuts_them_off(stack: Any, resources: Any) -> None:
     attributes = {each["Key"]: each["Value"] for each in resources["Tasks"]["TargetGroupAttributes"]}
 
     assert attributes["deregistration_delay.timeout_seconds"] == {"Ref": "SecondsForCallsToEnd"}
-    assert stack["Parameters"]["SecondsForCallsToEnd"]["Default"] * 1_000 > limits.CALL_MS
+    notice_s = limits.TARGET_RETRY_MAX_S + limits.TARGET_REQUEST_S
+    drain_s = 2 * limits.SHUTDOWN_S + limits.NEXT_ASKED_S
+    assert stack["Parameters"]["SecondsForCallsToEnd"]["Default"] > notice_s + drain_s
+
+
+def test_a_task_knows_the_target_group_whose_word_it_waits_for(resources: Any, container: Any) -> None:
+    (balanced,) = resources["Service"]["LoadBalancers"]
+    given = {each["Name"]: each["Value"] for each in container["Environment"]}
+
+    assert given["TARGET_GROUP_ARN"] == balanced["TargetGroupArn"] == {"Ref": "Tasks"}
+    assert resources["Tasks"]["TargetType"] == "ip", "the target is asked for by the task's own address"
+    assert balanced["ContainerPort"] == int(given["PORT"])
 
 
 def test_new_tasks_come_before_old_ones_go(resources: Any) -> None:
@@ -154,13 +167,14 @@ def test_new_tasks_come_before_old_ones_go(resources: Any) -> None:
 # --- Rights
 
 
-def test_the_gateway_may_use_the_table_and_ask_who_is_at_the_queues(resources: Any) -> None:
-    (policy,) = resources["GatewayRole"]["Policies"]
-    (statement,) = policy["PolicyDocument"]["Statement"]
+def test_the_gateway_may_use_the_table_and_ask_who_is_at_the_queues_and_whether_it_is_to_go(resources: Any) -> None:
+    presence, target = resources["GatewayRole"]["Policies"]
+    (statement,), (watch,) = (each["PolicyDocument"]["Statement"] for each in (presence, target))
 
     assert resources["GatewayRole"]["ManagedPolicyArns"] == [{"Ref": "GatewayPolicyArn"}]
     assert set(statement["Action"]) == set(connect_client.RIGHTS)
     assert all("/${ConnectInstanceId}" in resource["Fn::Sub"] for resource in statement["Resource"])
+    assert (watch["Action"], watch["Resource"]) == (target_watch.RIGHT, "*")
 
 
 def test_starting_a_task_needs_its_image_its_log_and_its_secret(resources: Any) -> None:

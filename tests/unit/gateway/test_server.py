@@ -18,7 +18,7 @@ from voice_openai_connect.gateway.server import CannotListenError, DrainingServe
 
 DEADLINE_S = 30
 CHILD = '''
-"""A server around a trivial application: `/drained` ends the drain, a WebSocket says everything twice."""
+"""A server around a trivial application: `/go` and `/drained` begin and end the drain, a WebSocket says all twice."""
 import asyncio, logging, sys
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -37,6 +37,9 @@ async def main(ending):
         print("hastened", flush=True)
         if ending == "hastens":
             drained.set()
+    async def go(request):
+        server.drain()
+        return PlainTextResponse("ok")
     async def finish(request):
         drained.set()
         return PlainTextResponse("ok")
@@ -48,7 +51,8 @@ async def main(ending):
                 await websocket.send_text(text + text)
         except Exception:
             print("socket closed", flush=True)
-    app = Starlette(routes=[Route("/drained", finish), WebSocketRoute("/twilio/stream/{ticket}", echo)])
+    socket = WebSocketRoute("/twilio/stream/{ticket}", echo)
+    app = Starlette(routes=[Route("/go", go), Route("/drained", finish), socket])
     with listening_socket("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         server = DrainingServer(server_config(app, host="127.0.0.1", port=port), drain, hasten)
@@ -172,6 +176,52 @@ async def test_a_drain_that_breaks_does_not_keep_it_from_ending(tmp_path: Path) 
         server.process.send_signal(signal.SIGTERM)
 
         assert await server.status() == 0
+
+
+# --- a drain before any signal
+
+
+async def get(server: Child, path: str) -> str:
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        return (await client.get(f"http://127.0.0.1:{server.port}{path}")).text
+
+
+async def test_a_drain_before_any_signal_ends_nothing_and_the_signal_then_ends_it_at_once(tmp_path: Path) -> None:
+    async with child(tmp_path) as server:
+        await get(server, "/go")
+        await server.says("draining")
+        assert await get(server, "/go") == "ok"
+        assert server.process.returncode is None
+        server.process.send_signal(signal.SIGTERM)
+
+        assert await server.status() == 0
+        assert server.lines.count("draining") == 1
+
+
+async def test_a_signal_during_such_a_drain_waits_for_its_end(tmp_path: Path) -> None:
+    async with child(tmp_path, "waits") as server:
+        async with connect(f"ws://127.0.0.1:{server.port}/twilio/stream/secret-ticket") as socket:
+            await get(server, "/go")
+            await server.says("draining")
+            server.process.send_signal(signal.SIGTERM)
+            await socket.send("still there? ")
+            assert await asyncio.wait_for(socket.recv(), DEADLINE_S) == "still there? still there? "
+            assert await get(server, "/drained") == "ok"
+
+        assert await server.status() == 0
+        assert server.lines.count("draining") == 1
+
+
+async def test_a_second_signal_during_such_a_drain_hastens_it(tmp_path: Path) -> None:
+    async with child(tmp_path, "hastens") as server:
+        await get(server, "/go")
+        await server.says("draining")
+        server.process.send_signal(signal.SIGTERM)
+        await get(server, "/go")  # answered after the first signal, so that the two do not become one
+        server.process.send_signal(signal.SIGTERM)
+
+        assert await server.status() == 0
+        assert "hastened" in server.lines
 
 
 async def test_no_line_about_sockets_is_ever_written_because_a_ticket_would_be_in_it(tmp_path: Path) -> None:
