@@ -123,7 +123,7 @@ def test_the_redeeming_function_ends_before_connect_stops_waiting_and_connect_al
 def test_marks_are_whole_frames_apart() -> None:
     assert limits.FRAME_BYTES % limits.BYTES_PER_MS == 0
     frame_ms = limits.FRAME_BYTES // limits.BYTES_PER_MS
-    assert limits.MARK_INTERVAL_MS % frame_ms == limits.FIRST_MARK_MS % frame_ms == 0
+    assert limits.MARK_INTERVAL_MS % frame_ms == limits.UNSURE_MARK_INTERVAL_MS % frame_ms == 0
 
 
 def test_what_is_held_for_a_stuck_peer_is_more_than_the_longest_reply_needs() -> None:

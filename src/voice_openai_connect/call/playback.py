@@ -144,9 +144,10 @@ class Playback:
             self._count_by_clock(now)
         commands: list[Command] = []
         offset = 0
-        to_mark = limits.FIRST_MARK_MS if self._may_be_dry(now) else limits.MARK_INTERVAL_MS
         while offset < len(audio):
+            to_mark = limits.MARK_INTERVAL_MS
             if self._may_be_dry(now):
+                to_mark = limits.UNSURE_MARK_INTERVAL_MS
                 self._breaks.append(_Break(self._sent, self._dry_at))
             room = max(to_mark * _PER_MS - self._since_mark, _FRAME)
             piece = audio[offset : offset + room]
@@ -158,7 +159,6 @@ class Playback:
             commands.append(PlayAudio(piece))
             if self._since_mark >= to_mark * _PER_MS:
                 commands += self._mark()
-                to_mark = limits.MARK_INTERVAL_MS
         return commands
 
     def _may_be_dry(self, now: int) -> bool:

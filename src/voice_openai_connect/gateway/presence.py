@@ -65,7 +65,7 @@ class _Question(Generic[_T]):
         try:
             self._answer = await ask()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next time will tell
-            wait_s = min(limits.PRESENCE_RETRY_S * 2**self.failures, limits.PRESENCE_RETRY_MAX_S)
+            wait_s = min(limits.PRESENCE_RETRY_S * 2 ** min(self.failures, 10), limits.PRESENCE_RETRY_MAX_S)
             self.failures += 1
             self.due_at = clock() + wait_s
             return error

@@ -37,6 +37,8 @@ GATEWAY_SAYS: Final[Mapping[str, str]] = {
     "dial_ended": "dial ended: {status}, then {next}",
     "model_lost": "the model is lost ({label})",
     "stamina.retry_scheduled": "a service did not answer, and is asked again",
+    "outbox_paused": "the CRM is in trouble; what it is owed is kept and offered again later",
+    "outbox_delivered": "the CRM has got what it was owed",
 }
 """The lines of the gateway's log that a listener wants to know about, by their message."""
 

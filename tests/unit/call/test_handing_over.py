@@ -199,7 +199,7 @@ def test_a_sentence_whose_marks_are_lost_has_been_heard_when_the_clock_says_so(t
     talking.end_saying("transfer", purpose="transfer")
     talking.wait(limits.MARKS_GONE_MS)
     assert talking.sent(do.CloseStream) == []
-    talking.wait(limits.FIRST_MARK_MS)
+    talking.wait(limits.UNSURE_MARK_INTERVAL_MS)
 
     assert talking.sent(do.CloseStream) == [do.CloseStream(DialPerson(token="0123456789"))]
     assert talking.facts(Fact.TRANSFER_SENTENCE_CUT) == []

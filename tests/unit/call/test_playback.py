@@ -5,7 +5,7 @@ from voice_openai_connect.call.commands import Command, MarkPlayback, PlayAudio,
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.playback import MARKS_TIMER, Playback
 
-SETTLED_MS = limits.FIRST_MARK_MS + 2 * limits.MARK_INTERVAL_MS
+SETTLED_MS = limits.PLAYOUT_MARGIN_MS
 """Of a stretch; what comes after it is sure to arrive before the line runs dry."""
 
 
@@ -46,7 +46,7 @@ def test_an_item_ends_with_a_mark() -> None:
 
 def settle(playback: Playback, names: list[str], at: int = 0) -> None:
     """The first marks of a stretch that began `at` then come back at once."""
-    for name, ms in zip(names, (20, 120, 220), strict=False):
+    for name, ms in zip(names, range(20, SETTLED_MS + 1, 20), strict=False):
         playback.reached(name, now=at + ms)
 
 
@@ -70,22 +70,22 @@ def test_after_a_mark_the_time_since_counts() -> None:
 
 def test_audio_sent_in_one_moment_may_arrive_apart_so_its_beginning_waits_for_marks() -> None:
     playback = Playback()
-    first, second, third, *_ = marks(playback.add("r", "i", bytes(8_000), now=0))
+    first, second, *_, last_unsure = marks(playback.add("r", "i", bytes(8_000), now=0))[:10]
 
     playback.reached(first, now=20)
     assert playback.heard_ms(now=100) == 20
     playback.reached(second, now=150)
-    assert playback.heard_ms(now=200) == 120
-    playback.reached(third, now=260)
+    assert playback.heard_ms(now=200) == 40
+    playback.reached(last_unsure, now=260)
     assert playback.heard_ms(now=300) == SETTLED_MS + 40
 
 
 def test_the_mark_with_the_least_delay_tells_best() -> None:
     playback = Playback()
-    *names, fourth, fifth = marks(playback.add("r", "i", bytes(3_360), now=0))
+    *names, settled, last = marks(playback.add("r", "i", bytes(3_360), now=0))
     settle(playback, names, at=50)
-    playback.reached(fourth, now=340)  # 20 ms late, the others 50
-    playback.reached(fifth, now=600)  # 180 ms late
+    playback.reached(settled, now=320)  # 20 ms late, the others 50
+    playback.reached(last, now=580)  # 180 ms late
     playback.add("r", "i", bytes(8_000), now=100)
 
     assert playback.heard_ms(now=605) == 585
@@ -99,7 +99,7 @@ def test_what_comes_after_a_silence_waits_for_its_own_mark() -> None:
 
     assert playback.heard_ms(now=1_300) == 200
     playback.reached(fresh, now=1_300)
-    assert playback.heard_ms(now=1_350) == 200 + limits.FIRST_MARK_MS
+    assert playback.heard_ms(now=1_350) == 200 + limits.UNSURE_MARK_INTERVAL_MS
 
 
 def test_a_mark_that_is_overdue_stops_the_count() -> None:
@@ -137,7 +137,7 @@ def test_marks_that_were_never_sent_or_come_twice_change_nothing() -> None:
     playback.reached(first, now=500)
     playback.reached("invented", now=500)
 
-    assert playback.heard_ms(now=500) == limits.FIRST_MARK_MS
+    assert playback.heard_ms(now=500) == limits.UNSURE_MARK_INTERVAL_MS
 
 
 def test_each_item_is_cut_where_its_own_hearing_ended() -> None:
@@ -187,7 +187,7 @@ def test_an_item_without_audio_holds_nothing_up() -> None:
 def test_without_a_single_mark_the_clock_says_what_was_heard() -> None:
     playback = Playback()
     playback.add("r", "i", bytes(80_000), now=0)
-    gone = limits.FIRST_MARK_MS + limits.MARKS_GONE_MS
+    gone = limits.UNSURE_MARK_INTERVAL_MS + limits.MARKS_GONE_MS
 
     assert playback.heard_ms(now=gone - 1) == 0
     assert playback.heard_ms(now=gone) == gone - limits.PLAYOUT_MARGIN_MS
@@ -223,10 +223,10 @@ def test_a_clear_does_not_make_us_wait_for_marks_again() -> None:
 def test_one_mark_that_comes_back_ends_the_counting_by_the_clock() -> None:
     playback = Playback()
     names = marks(playback.add("r", "i", bytes(80_000), now=0))
-    playback.reached(names[3], now=4_000)
+    playback.reached(names[10], now=4_000)
 
-    assert playback.heard_ms(now=4_000) == 320
-    assert playback.heard_ms(now=4_100) == 420
+    assert playback.heard_ms(now=4_000) == SETTLED_MS + limits.MARK_INTERVAL_MS
+    assert playback.heard_ms(now=4_100) == SETTLED_MS + limits.MARK_INTERVAL_MS + 100
 
 
 def test_what_the_clock_has_counted_stays_heard() -> None:
@@ -253,7 +253,7 @@ def test_an_item_whose_marks_are_lost_is_heard_once_the_clock_says_so() -> None:
     playback = Playback()
     commands = playback.add("r", "i", bytes(1_600), now=0) + playback.finish("i", now=0)
     (at,) = due(commands)
-    assert at == limits.FIRST_MARK_MS + limits.MARKS_GONE_MS
+    assert at == limits.UNSURE_MARK_INTERVAL_MS + limits.MARKS_GONE_MS
     assert not playback.all_heard
 
     assert playback.look(now=at) == [Tell(Fact.MARKS_MISSING)]
@@ -293,10 +293,10 @@ def test_marks_that_come_back_leave_nothing_to_look_at() -> None:
 def test_as_long_as_marks_come_back_the_look_is_put_off() -> None:
     playback = Playback()
     commands = playback.add("r", "i", bytes(80_000), now=0)
-    playback.reached(marks(commands)[20], now=2_050)
+    playback.reached(marks(commands)[27], now=2_050)
     (next_look,) = playback.look(now=due(commands)[0])
 
-    assert next_look == SetTimer(MARKS_TIMER, 2_120 + limits.MARKS_GONE_MS)
+    assert next_look == SetTimer(MARKS_TIMER, 2_100 + limits.MARKS_GONE_MS)
 
 
 def test_marks_that_never_come_back_do_not_pile_up() -> None:

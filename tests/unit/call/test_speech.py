@@ -21,11 +21,16 @@ def speech() -> Speech:
     return Speech(Conversation())
 
 
+def begun(voice: Speech) -> None:
+    """What was sent at 0 has been heard for as long as it might have been about to run dry."""
+    for mark in range(1, limits.PLAYOUT_MARGIN_MS // limits.UNSURE_MARK_INTERVAL_MS + 1):
+        voice.reached(f"m{mark}", now=mark * limits.UNSURE_MARK_INTERVAL_MS)
+
+
 def test_stopping_silences_the_line_before_the_model_is_told() -> None:
     voice = speech()
     voice.audio(ModelAudio("r", "i", bytes(8_000)), now=0)
-    for mark, ms in (("m1", 20), ("m2", 120), ("m3", 220)):
-        voice.reached(mark, now=ms)
+    begun(voice)
 
     assert voice.stop(now=300) == [ClearPlayback(), TruncateItem("i", 300)]
 
@@ -50,8 +55,7 @@ def test_the_words_nobody_heard_leave_the_conversation() -> None:
     voice = Speech(conversation)
     conversation.assistant_said("i", "one two three four five six seven eight nine ten", final=True)
     voice.audio(ModelAudio("r", "i", bytes(8_000)), now=0)
-    for mark, ms in (("m1", 20), ("m2", 120), ("m3", 220)):
-        voice.reached(mark, now=ms)
+    begun(voice)
     voice.stop(now=300)
 
     assert [turn.text for turn in conversation.turns] == ["one two three"]
@@ -120,12 +124,12 @@ def test_once_something_has_been_heard_there_is_room_for_as_much() -> None:
     voice = speech()
     voice.audio(ModelAudio("r1", "i1", bytes(limits.UNHEARD_AUDIO_MS * limits.BYTES_PER_MS)), now=0)
     voice.response_finished("r1", now=0)
-    voice.reached("m1", now=20)
-    for mark in range(2, 102):
-        voice.reached(f"m{mark}", now=20 + (mark - 1) * 100)
-    commands = voice.audio(ModelAudio("r2", "i2", bytes(20_000 * limits.BYTES_PER_MS)), now=10_020)
+    begun(voice)
+    for mark in range(11, 109):
+        voice.reached(f"m{mark}", now=200 + (mark - 10) * 100)
+    commands = voice.audio(ModelAudio("r2", "i2", bytes(20_000 * limits.BYTES_PER_MS)), now=10_000)
 
-    assert sent_ms(commands) == 10_020
+    assert sent_ms(commands) == 10_000
 
 
 def test_muted_ids_are_forgotten_only_after_many_others() -> None:
@@ -197,7 +201,7 @@ def test_one_heard_millisecond_is_enough_to_truncate_and_not_to_delete() -> None
     voice.audio(ModelAudio("r", "i", bytes(8_000)), now=0)
     voice.reached("m1", now=20)
 
-    assert voice.stop(now=20) == [ClearPlayback(), TruncateItem("i", limits.FIRST_MARK_MS)]
+    assert voice.stop(now=20) == [ClearPlayback(), TruncateItem("i", limits.UNSURE_MARK_INTERVAL_MS)]
 
 
 def test_a_response_ends_all_of_its_items() -> None:

@@ -9,7 +9,7 @@ from voice_openai_connect.call.next_step import HangUp
 from voice_openai_connect.call.outcome import DialOutcome
 from voice_openai_connect.integrations.retry import RetryPolicy, with_retries
 from voice_openai_connect.metrics import Metrics
-from voice_openai_connect.observers import FrontWatch
+from voice_openai_connect.observers import FrontWatch, OutboxWatch
 from voice_openai_connect.simulator.narrator import GATEWAY_SAYS, Narrator
 from voice_openai_connect.simulator.timeline import Timeline
 from voice_openai_connect.wire.twilio_webhooks import DialResult
@@ -43,6 +43,9 @@ async def written_besides_facts() -> set[str]:
     structlog.reset_defaults()
     with structlog.testing.capture_logs() as lines:
         FrontWatch(Metrics()).dial_ended(DialResult("CA1", "busy", 3, bridged=False), DialOutcome.BUSY, HangUp())
+        owed = OutboxWatch(Metrics())
+        owed.paused("unreachable", 5.0, for_a_person=False)
+        owed.delivered("conv-1")
         await with_retries(work, policy=RetryPolicy(2, 5.0, first_wait_s=0.001), wait=lambda _: True)
     return {line["event"] for line in lines}
 
