@@ -6,11 +6,14 @@ speech alone: spoken, recognised, summarised, ticketed, stored under a token, th
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from voice_openai_connect.simulator import sound
 from voice_openai_connect.simulator.agent_page import saved_page
@@ -43,6 +46,8 @@ def run_demo(scenario: str = DEFAULT_SCENARIO, out: Path = Path("out")) -> int:
         return 2
     try:
         require_packages()
+        # The gateway's log comes from its own process. What the town has to try twice is no part of the story.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
         return asyncio.run(_play(SCENARIOS[scenario], out / f"{scenario}-{datetime.now(UTC):%Y%m%d-%H%M%S}.wav"))
     except SpeechUnavailableError as error:
         print(error)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+import structlog
 
 from voice_openai_connect.metrics import Metrics
 from voice_openai_connect.simulator import demo, sound
@@ -49,6 +50,23 @@ def test_without_a_speech_package_it_says_what_to_do(package: str, tmp_path: Pat
     assert package in ran.stdout
     assert "make demo" in ran.stdout
     assert "Traceback" not in ran.stdout + ran.stderr
+
+
+def test_what_the_town_has_to_try_twice_is_no_part_of_the_story(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    async def plays(*_: object) -> int:
+        structlog.get_logger().warning("asked again")
+        structlog.get_logger().error("could not be built")
+        return 0
+
+    monkeypatch.setattr(demo, "require_packages", lambda: None)
+    monkeypatch.setattr(demo, "_play", plays)
+
+    assert run_demo(DEFAULT_SCENARIO, tmp_path / "out") == 0
+    told = capsys.readouterr().out
+    assert "asked again" not in told
+    assert "could not be built" in told
 
 
 def test_the_labels_of_a_figure_are_added_up() -> None:
