@@ -28,6 +28,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
 from random import Random
 from typing import Final
 
@@ -285,7 +286,8 @@ def simulate_many(seeds: Iterable[int], *, jobs: int) -> Iterator[Outcome]:
     if jobs == 1:
         yield from map(untold, seeds)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    # Not by fork: whoever runs this may have threads, and a fork takes their locks along.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         yield from pool.map(untold, seeds, chunksize=20)
 
 
