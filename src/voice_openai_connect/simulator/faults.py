@@ -77,13 +77,19 @@ class Way:
 class _Link:
     """A client's connection and ours to the server."""
 
-    client: asyncio.StreamWriter
+    socket: socket.socket
+    """The client's, from the moment it is accepted."""
+    client: asyncio.StreamWriter | None = None
     server: asyncio.StreamWriter | None = None
     stranded: bool = False
+    broken_off: bool = False
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     def reset(self) -> None:
         """Break both off, so that each side is told by an RST."""
+        self.broken_off = True
+        if self.socket.fileno() >= 0:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         for writer in (self.client, self.server):
             if writer is not None:
                 _reset(writer)
@@ -102,7 +108,9 @@ class FaultProxy:
         self._target = host, port
         self._random = random.Random(seed)
         self._links: set[_Link] = set()
-        self._server: asyncio.Server | None = None
+        self._socket: socket.socket | None = None
+        """Bound all the time: another process that were given the port would answer in our place."""
+        self._listening = False
 
     @property
     def address(self) -> str:
@@ -122,25 +130,44 @@ class FaultProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.go_away()
+        if self._socket is not None:
+            self._socket.close()
 
     # --- The whole of it
 
     async def go_away(self) -> None:
-        """Refuse connections, and reset those there are."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
-        tasks = [task for link in self._links for task in link.tasks]
+        """Refuse connections, and reset those there are. The port stays ours."""
+        if self._socket is None or not self._listening:
+            return
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._listening = False
+        links = list(self._links)
         self.reset()
-        for task in tasks:
+        for task in (tasks := [task for link in links for task in link.tasks]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for link in links:
+            link.socket.close()
+        self._links.clear()
+        self._socket.close()
+        self._socket = self._bound()
 
     async def come_back(self) -> None:
         """Listen, at the same port as before."""
-        if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
+        if not self._listening:
+            self._socket = self._socket or self._bound()
+            self._socket.listen()
+            self.port = self._socket.getsockname()[1]
+            asyncio.get_running_loop().add_reader(self._socket, self._accept, self._socket)
+            self._listening = True
+
+    def _bound(self) -> socket.socket:
+        """Has the port and does not listen: whoever connects is refused."""
+        bound = socket.socket()
+        bound.setblocking(False)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before do not matter
+        bound.bind(("127.0.0.1", self.port))
+        return bound
 
     def reset(self) -> None:
         """Break off every connection there is (RST)."""
@@ -154,26 +181,35 @@ class FaultProxy:
 
     # --- One connection
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, listening: socket.socket) -> None:
+        client, _ = listening.accept()
+        client.setblocking(False)
         self.accepted += 1
-        link = _Link(writer)
-        if self.accepted in self.turned_away:
-            return link.reset()
-        try:
-            server_reader, link.server = await asyncio.open_connection(*self._target)
-        except OSError:
-            return link.reset()
-        link.tasks = [
-            asyncio.create_task(self._carry(link, reader, link.server, self.there)),
-            asyncio.create_task(self._carry(link, server_reader, writer, self.back)),
-        ]
+        link = _Link(client)
         self._links.add(link)
+        link.tasks.append(asyncio.create_task(self._serve(link, self.accepted)))
+
+    async def _serve(self, link: _Link, number: int) -> None:
         try:
-            await asyncio.wait(link.tasks)
+            reader, link.client = await asyncio.open_connection(sock=link.socket)
+            if number in self.turned_away:
+                return link.reset()
+            server_reader, link.server = await asyncio.open_connection(*self._target)
+            if link.broken_off:  # while we were connecting
+                return link.reset()
+            ways = [
+                asyncio.create_task(self._carry(link, reader, link.server, self.there)),
+                asyncio.create_task(self._carry(link, server_reader, link.client, self.back)),
+            ]
+            link.tasks += ways
+            await asyncio.wait(ways)
+        except OSError:
+            link.reset()
         finally:
             self._links.discard(link)
-            for end in (writer, link.server):
-                end.close()
+            for end in (link.client, link.server):
+                if end is not None:
+                    end.close()
 
     async def _carry(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
         """Read as it comes, write when it is due, until the sender has no more; then tell the receiver so."""

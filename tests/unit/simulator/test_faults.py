@@ -1,6 +1,8 @@
 """The bad line, between real sockets."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
 
@@ -209,6 +211,28 @@ async def test_a_proxy_that_has_gone_away_refuses_and_comes_back_at_the_same_por
     writer.write(b"hello")
     assert await soon(reader.readexactly(5)) == b"hello"
     writer.close()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_connection_that_is_only_being_made_is_gone_with_the_proxy(
+    echo: Echo, proxy: FaultProxy, turns: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+        for _ in range(turns):  # of the loop: accepted, served, connected on
+            await asyncio.sleep(0)
+        await proxy.go_away()
+        client.setblocking(False)
+        with contextlib.suppress(OSError):
+            client.send(b"is anyone there?")
+        with contextlib.suppress(ConnectionResetError):
+            assert await soon(asyncio.get_running_loop().sock_recv(client, 100)) == b""
+    assert echo.heard == b""
+
+
+async def test_nobody_else_is_given_the_port_of_a_proxy_that_has_gone_away(proxy: FaultProxy) -> None:
+    await proxy.go_away()
+    with socket.socket() as somebody_else, pytest.raises(OSError, match="in use"):
+        somebody_else.bind(("127.0.0.1", proxy.port))
 
 
 async def test_the_connections_of_your_choice_are_turned_away(proxy: FaultProxy) -> None:
