@@ -8,7 +8,8 @@ import asyncio
 import hashlib
 import random
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+import ssl
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,11 +31,13 @@ from voice_openai_connect.gateway.aftercare import Aftercare
 from voice_openai_connect.gateway.app import Front, Gateway, build_app
 from voice_openai_connect.gateway.model_breaker import ModelBreaker
 from voice_openai_connect.gateway.outbox import CrmOutbox
+from voice_openai_connect.gateway.picows_media import media_protocol
 from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg, Outbox, OutboxShelf
 from voice_openai_connect.gateway.presence import QueuePresence
 from voice_openai_connect.gateway.server import DrainingServer, listening_socket, server_config
 from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import Outside
+from voice_openai_connect.integrations.model_socket import OpenModelSocket, open_picows, open_websockets
 from voice_openai_connect.integrations.openai_client import RealtimeLeg
 from voice_openai_connect.logs import configure_logging, get_logger
 from voice_openai_connect.metrics import Metrics
@@ -48,6 +51,8 @@ log = get_logger(__name__)
 OpenModel = Callable[[CallIdentity], ModelLeg]
 """Makes the model's side of one call, not yet connected. Also asked for `NOBODY`, to see whether the model is there."""
 
+_MODEL_SOCKETS: Final[Mapping[str, OpenModelSocket]] = {"picows": open_picows, "websockets": open_websockets}
+
 NOBODY: Final = CallIdentity("probe", "probe", "probe", "", "")
 """Whoever asks for a session in which nothing is said."""
 
@@ -60,6 +65,8 @@ class Parts:
     gateway: Gateway
     sessions: SessionManager
     metrics: Metrics
+    media: type[asyncio.Protocol] | None
+    """What carries the media sockets; None where that is left to the application."""
     presence: QueuePresence | None
     """None where nobody asks who is there."""
 
@@ -93,6 +100,8 @@ class Counter:
         self._profiles = profiles
         self._specs = tuple(tool.spec for tool in tools)
         self._tools = {tool.spec.name: tool for tool in tools}
+        # Made once: reading the system's certificates takes longer than setting a call up.
+        self._tls = ssl.create_default_context() if settings.openai_base_url.startswith("https:") else None
         self._open_model = open_model or self._open_realtime
         self.breaker = ModelBreaker(lambda: self._open_model(NOBODY), ModelWatch(metrics))
         self._services = services
@@ -130,6 +139,8 @@ class Counter:
             api_key=settings.openai_api_key.get_secret_value(),
             base_url=settings.openai_base_url,
             safety_identifier=_pseudonym(identity.caller_phone, settings),
+            open_socket=_MODEL_SOCKETS[settings.media_socket],
+            tls=self._tls,
         )
 
 
@@ -199,7 +210,8 @@ async def open_gateway(
             make_call=_call_maker(settings.record_calls),
             model_is_up=lambda: not counter.breaker.is_open,
         )
-        yield Parts(build_app(gateway, watch), gateway, sessions, metrics, presence)
+        media = media_protocol(gateway.media_door) if settings.media_socket == "picows" else None
+        yield Parts(build_app(gateway, watch), gateway, sessions, metrics, media, presence)
 
 
 async def _services(
@@ -308,7 +320,7 @@ async def _serve(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool
         written_down(parts.metrics, settings.cloudwatch_service),
     ):
         port = listening.getsockname()[1]
-        sessions, config = parts.sessions, server_config(parts.app, host=settings.host, port=port)
+        sessions, config = parts.sessions, server_config(parts.app, host=settings.host, port=port, media=parts.media)
         server = DrainingServer(config, sessions.drain, sessions.hasten)
         log.info("serving", host=settings.host, port=port, public=settings.public_base_url)
         async with _drained_when_target_goes(settings, port, server):

@@ -105,6 +105,9 @@ class Settings(OwnFiles):
     max_calls_per_second: float = Field(
         limits.CALLS_PER_SECOND, gt=0, le=1_000, description="New calls a second on this process, in the long run"
     )
+    media_socket: Literal["picows", "websockets"] = Field(
+        "picows", description="What carries the audio: picows, or websockets, which is plainer and three times as dear"
+    )
     record_calls: Annotated[
         str, _matching(r"[\w./~-]{1,255}", "is not the path of a folder. Give one without spaces, such as recordings")
     ] = Field("", description="A folder in which each call is written down, nothing private in it")

@@ -157,8 +157,15 @@ more for long takes time from all the others."""
 STREAM_MESSAGES_BURST: Final = 600
 """At once, after the line or this process has stalled: frames and marks of the ten seconds of `STREAM_SILENT_MS`, so
 that a pause which a line survives costs it nothing afterwards."""
-OUTBOX_MESSAGES: Final = 4_000
-"""Messages waiting for a peer that does not read; beyond it the peer counts as gone."""
+OUTBOX_BYTES: Final = 2_097_152
+"""Waiting in this process for a peer that does not read; beyond it the peer counts as gone. `UNHEARD_AUDIO_MS` are less
+than a megabyte in base64 with their marks, so that no reply can fill it on a line that is read."""
+BACKLOG_NOTICED_BYTES: Final = 65_536
+"""Waiting, beyond what the system holds: a peer that reads never lets it come to this."""
+SEND_STALLED_S: Final = 5.0
+"""So long a backlog may stand before the peer counts as gone: its caller has been hearing nothing for longer."""
+SOCKET_BUFFER_BYTES: Final = 2_048
+"""What a socket reads into at first; it grows with what comes, and frames of a call are 300 bytes."""
 MAX_CALLS: Final = 100
 """On one process, until `MAX_CALLS` says otherwise."""
 CALLS_PER_SECOND: Final = 10.0

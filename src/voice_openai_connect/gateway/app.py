@@ -5,7 +5,7 @@ import hmac
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -21,8 +21,9 @@ from voice_openai_connect.call.outcome import Absence, DialOutcome
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.transfer import after_dial, after_stream, dial_outcome, is_suspicious, no_room
 from voice_openai_connect.gateway.aftercare import Aftercare, EndedDial
-from voice_openai_connect.gateway.media_socket import StarletteMediaSocket
+from voice_openai_connect.gateway.media_socket import POLICY_VIOLATION, MediaSocket, StarletteMediaSocket
 from voice_openai_connect.gateway.model_breaker import MODEL_DOWN
+from voice_openai_connect.gateway.picows_media import MediaDoor
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import Outside, StreamHandler
@@ -47,6 +48,8 @@ _WHY_NOBODY: Final = _DIALS_END | frozenset(absence.value for absence in Absence
 _NAMESPACE: Final = uuid.UUID("8d6f0f4e-3a0b-5a55-9e0c-6a3f4e9f1c55")
 """Ids of a call are made from its CallSid, so that every instance and every repeat arrives at the same ones."""
 
+STREAM_PATH: Final = "/twilio/stream/"
+"""Where Twilio opens media sockets; the ticket comes after it."""
 _REPEATED: Final = (
     f"#ct={limits.WEBHOOK_CONNECT_MS}&rt={limits.WEBHOOK_READ_MS}&rc={limits.WEBHOOK_RETRIES}&rp=ct,rt,5xx"
 )
@@ -198,7 +201,7 @@ class Gateway:
         if resume is not None and resume.nobody_came:
             parameters[_NOBODY_CAME] = resume.nobody_came
         return connect_stream(
-            stream_url=f"{self.front.stream_base_url}/twilio/stream/{ticket}",
+            stream_url=f"{self.front.stream_base_url}{STREAM_PATH}{ticket}",
             action_url=f"{self.front.public_base_url}/twilio/next{_REPEATED}",
             parameters=parameters,
             status_url=f"{self.front.public_base_url}/twilio/stream-status",
@@ -273,25 +276,30 @@ class Gateway:
 
     # --- the media socket
 
-    def admit_socket(self, websocket: WebSocket, ticket_text: str) -> Ticket | None:
-        """The ticket, if the handshake is signed by Twilio and the ticket is good for the first time."""
+    @property
+    def media_door(self) -> MediaDoor[Ticket]:
+        """The way in for a server that carries media sockets by itself."""
+        return MediaDoor(self.admit_socket, self.serve_socket, self._observer.failed)
+
+    def admit_socket(self, path: str, headers: Mapping[str, str]) -> Ticket | None:
+        """The ticket in the path, if the handshake is signed by Twilio and the ticket is good for the first time."""
         now = time.time()
-        url = f"{self.front.stream_base_url}{websocket.scope['path']}"
-        if not signature_is_valid(websocket.headers.get("x-twilio-signature"), url, None, self.front.secrets):
+        url = f"{self.front.stream_base_url}{path}"
+        if not signature_is_valid(headers.get("x-twilio-signature"), url, None, self.front.secrets):
             return self._refuse("socket", "signature")
-        ticket = read_ticket(self.front.secrets, ticket_text, now_s=now)
+        ticket = read_ticket(self.front.secrets, path.removeprefix(STREAM_PATH), now_s=now)
         if ticket is None:
             return self._refuse("socket", "ticket")
         if not self.sessions.use_ticket(ticket.nonce, ticket.expires_at_s, now):
             return self._refuse("socket", "ticket_used")
         return ticket
 
-    async def serve_socket(self, websocket: WebSocket, ticket: Ticket) -> None:
+    async def serve_socket(self, socket: MediaSocket, ticket: Ticket) -> None:
         """Run the call on an admitted socket, to its end."""
         claim = self.sessions.claim(ticket.call_sid, takes_over=ticket.resumes)
         if claim is None:
             self._refuse("socket", "line_taken")
-            await websocket.close(code=1008)
+            await socket.close(POLICY_VIOLATION)
             return
         handler: StreamHandler | None = None
 
@@ -299,7 +307,7 @@ class Gateway:
             if handler is not None:
                 handler.lose_stream(reason)
 
-        socket, reader = StarletteMediaSocket(websocket, give_up), MediaReader()
+        socket.on_trouble, reader = give_up, MediaReader()
         try:
             start = await self._first_words(socket, reader)
             if start is not None and self._belongs(start, ticket):
@@ -326,7 +334,7 @@ class Gateway:
         call = self._make_call(identity, self._desk.call_settings(called), resumed)
         return StreamHandler(call, self._desk.outside(identity), self._desk.observer(identity))
 
-    async def _first_words(self, socket: StarletteMediaSocket, reader: MediaReader) -> StreamStart | None:
+    async def _first_words(self, socket: MediaSocket, reader: MediaReader) -> StreamStart | None:
         """The `start` message, which must come within its time."""
         try:
             async with asyncio.timeout(limits.STREAM_START_MS / 1_000):
@@ -357,14 +365,15 @@ def build_app(gateway: Gateway, observer: FrontObserver) -> FastAPI:
     _add_webhooks(app, gateway)
     _add_operations(app, gateway, observer)
 
-    @app.websocket("/twilio/stream/{ticket_text}")
-    async def stream(websocket: WebSocket, ticket_text: str) -> None:
-        ticket = gateway.admit_socket(websocket, ticket_text)
+    @app.websocket(f"{STREAM_PATH}{{ticket_text}}")
+    async def stream(websocket: WebSocket) -> None:
+        """Only reached with MEDIA_SOCKET=websockets; otherwise the server goes through `media_door`."""
+        ticket = gateway.admit_socket(websocket.scope["path"], websocket.headers)
         if ticket is None:
             await websocket.close(code=1008)  # before `accept`: the handshake is answered with 403
             return
         await websocket.accept()
-        await gateway.serve_socket(websocket, ticket)
+        await gateway.serve_socket(StarletteMediaSocket(websocket), ticket)
 
     return app
 

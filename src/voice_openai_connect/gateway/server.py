@@ -99,13 +99,18 @@ def listening_socket(host: str, port: int) -> socket.socket:
     raise CannotListenError(f"HOST, PORT: cannot listen on {host}:{port}: {why}. {remedy}")
 
 
-def server_config(app: Callable[..., object], *, host: str, port: int) -> uvicorn.Config:
-    """The one way we run uvicorn: no compression, no trust in forwarded headers, explicit pings and limits."""
+def server_config(
+    app: Callable[..., object], *, host: str, port: int, media: type[asyncio.Protocol] | None = None
+) -> uvicorn.Config:
+    """The one way we run uvicorn: no compression, no trust in forwarded headers, explicit pings and limits.
+
+    `media` carries the WebSockets instead of the application, see `picows_media`.
+    """
     return uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType]  any ASGI application
         host=host,
         port=port,
-        ws="websockets-sansio",
+        ws=media or "websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=limits.TWILIO_MESSAGE_BYTES,
         ws_ping_interval=20.0,

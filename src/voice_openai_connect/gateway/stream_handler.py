@@ -5,7 +5,8 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
@@ -17,8 +18,12 @@ from voice_openai_connect.call.tools import TAKE_MESSAGE, message_of
 from voice_openai_connect.gateway.checkpoint_keeper import CheckpointKeeper
 from voice_openai_connect.gateway.media_socket import MediaSocket
 from voice_openai_connect.gateway.ports import CallObserver, Crm, HandoverStore, ModelLeg, Outbox, Tool, ToolContext
+from voice_openai_connect.gateway.timers import Timer, timers
 from voice_openai_connect.wire.errors import WireError
 from voice_openai_connect.wire.twilio_media import MediaReader, MediaWriter
+
+_SILENCE: Final = "stream silent"
+"""The one timer that is not the call's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +57,16 @@ class StreamHandler:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._keeper = CheckpointKeeper(outside.store, call.identity.call_sid, observer.failed)
-        self._events: deque[tuple[ev.Event, float]] = deque()
+        self._waiting: deque[tuple[ev.Event, float]] = deque()
         self._busy = False
         self._arrived_at = 0.0
         self._socket: MediaSocket | None = None
         self._writer = MediaWriter("")
         self._leg: ModelLeg | None = None
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._clock = timers()
+        self._timers: dict[str, Timer] = {}
+        self._heard_at = 0.0
+        self._bad_messages = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Task[None] | None = None
         self._closing = False
@@ -74,13 +82,17 @@ class StreamHandler:
 
         An event posted while another is being handled waits its turn.
         """
-        self._events.append((event, self._loop.time()))
+        now = self._loop.time()
         if self._busy:
+            self._waiting.append((event, now))
+            return
+        if self._over.is_set():
             return
         self._busy = True
         try:
-            while self._events and not self._over.is_set():
-                self._handle(*self._events.popleft())
+            self._handle(event, now)
+            while self._waiting and not self._over.is_set():
+                self._handle(*self._waiting.popleft())
         finally:
             self._busy = False
 
@@ -100,7 +112,7 @@ class StreamHandler:
         if self._broken:
             self._over.set()
         self._broken = True
-        self._events.appendleft((ev.StreamLost("broken"), self._loop.time()))
+        self._waiting.appendleft((ev.StreamLost("broken"), self._loop.time()))
         self._observer.failed("call", error)
 
     def lose_stream(self, reason: str) -> None:
@@ -125,6 +137,8 @@ class StreamHandler:
             self.post(known)
         self.post(ev.StreamStarted(stream_sid))
         self._listening = self._start(self._listen(socket, reader), "listen")
+        self._heard_at = self._loop.time()
+        self._look_for_silence()
         try:
             await asyncio.wait({self._listening})
         finally:
@@ -155,27 +169,37 @@ class StreamHandler:
 
     async def _listen(self, socket: MediaSocket, reader: MediaReader) -> None:
         """Read the socket until it is closed, from either side, or is worth no more reading."""
-        bad = 0
-        while True:
-            try:
-                async with asyncio.timeout(limits.STREAM_SILENT_MS / 1_000):
-                    text = await socket.receive()
-            except TimeoutError:
-                return self._lost("silent")
-            if text is None:
-                return None  # `run` knows whether it was we who closed it
+
+        def heard(text: str) -> bool:
             try:
                 event = reader.read(text)
             except WireError:
-                bad += 1
-                if bad > limits.BAD_MESSAGES_MAX:
-                    return self._lost("garbage")
-                continue
+                return self._bear_with_garbage()
+            self._heard_at = self._loop.time()
             if isinstance(event, ev.Event):
                 self.post(event)
-            if isinstance(event, ev.StreamStopped):
-                self.caller_left = self._closing = True
-                return None
+                if isinstance(event, ev.StreamStopped):
+                    self.caller_left = self._closing = True
+                    return False
+            return True
+
+        await socket.deliver(heard)  # `run` knows whether it was we who closed it
+
+    def _bear_with_garbage(self) -> bool:
+        """Whether the stream is still worth reading."""
+        self._bad_messages += 1
+        if self._bad_messages <= limits.BAD_MESSAGES_MAX:
+            return True
+        self._lost("garbage")
+        return False
+
+    def _look_for_silence(self) -> None:
+        """Twilio's frames come fifty times a second: when nothing does, the line is dead."""
+        due = self._heard_at + limits.STREAM_SILENT_MS / 1_000
+        if due <= self._loop.time():
+            self.lose_stream("silent")
+        else:
+            self._timers[_SILENCE] = self._clock.set(due, self._look_for_silence)
 
     def _lost(self, reason: str) -> None:
         """The stream is over, and unless we closed it ourselves or Twilio said so, that is news to the call."""
@@ -183,6 +207,7 @@ class StreamHandler:
             self.post(ev.StreamLost(reason))
 
     def _stop_listening(self) -> None:
+        self._forget_timer(_SILENCE)
         if self._listening is not None:
             self._listening.cancel()
 
@@ -198,9 +223,9 @@ class StreamHandler:
         self._send(self._writer.clear())
         self._observer.cleared((self._loop.time() - self._arrived_at) * 1_000)
 
-    def _send(self, text: str) -> None:
+    def _send(self, message: bytes) -> None:
         if self._socket is not None:
-            self._socket.send(text)
+            self._socket.send(message)
 
     def _close(self, command: do.CloseStream) -> None:
         self._start(self._close_stream(command.next_step), "close stream")
@@ -351,7 +376,7 @@ class StreamHandler:
 
     def _set_timer(self, command: do.SetTimer) -> None:
         self._forget_timer(command.name)
-        self._timers[command.name] = self._loop.call_at(command.at / 1_000, self._fire, command.name)
+        self._timers[command.name] = self._clock.set(command.at / 1_000, partial(self._fire, command.name))
 
     def _cancel_timer(self, command: do.CancelTimer) -> None:
         self._forget_timer(command.name)

@@ -5,21 +5,24 @@ reconnects it sends stale audio into a session that is not configured.
 """
 
 import asyncio
-import contextlib
 import logging
+import ssl
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-
-from voice_openai_connect import __version__, limits
+from voice_openai_connect import limits
 from voice_openai_connect.call import commands
 from voice_openai_connect.call.commands import ModelCommand
 from voice_openai_connect.call.events import Event, ModelConnected, ModelLost
 from voice_openai_connect.call.model_settings import ModelSettings
+from voice_openai_connect.integrations.model_socket import (
+    HandshakeRefusedError,
+    ModelSocket,
+    OpenModelSocket,
+    open_picows,
+)
 from voice_openai_connect.wire.errors import WireError
 from voice_openai_connect.wire.openai_realtime import (
     RealtimeReader,
@@ -35,9 +38,6 @@ if TYPE_CHECKING:
 Post = Callable[[Event], None]
 
 _log: Final = logging.getLogger(__name__)
-_SILENT: Final = logging.Logger("unheard")  # noqa: LOG001 - in no registry, so that no configuration can switch it on
-_SILENT.disabled = True
-"""The library logs headers and messages at DEBUG: the key, and what the caller says. It gets no logger that writes."""
 
 
 def session_url(base_url: str, model: str) -> str:
@@ -63,6 +63,8 @@ class RealtimeLeg:
         api_key: str,
         base_url: str,
         safety_identifier: str = "",
+        open_socket: OpenModelSocket = open_picows,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.bad_messages = 0
         """Messages of the model that could not be read."""
@@ -74,9 +76,12 @@ class RealtimeLeg:
         self._transcoder = _transcoder() if settings.audio_format == "audio/pcm" else None
         self._reader = RealtimeReader()
         self._requests = 0
+        self._open_socket = open_socket
+        self._tls = tls
         self._session: asyncio.Task[None] | None = None
-        self._socket: ClientConnection | None = None
-        self._outbox: asyncio.Queue[str] | None = None
+        self._socket: ModelSocket | None = None
+        """While commands can be carried out."""
+        self._connected = False
         self._closing = False
         self._given_up: ModelLost | None = None
 
@@ -109,12 +114,10 @@ class RealtimeLeg:
         """
         if isinstance(command, commands.DisconnectModel):
             self._hang_up()
-        if self._outbox is None or isinstance(command, commands.ConnectModel):
+        if self._socket is None or isinstance(command, commands.ConnectModel):
             return
-        try:
-            self._outbox.put_nowait(self._written(command))
-        except asyncio.QueueFull:
-            self._give_up("outbox_full")
+        if not self._socket.send(self._written(command)):
+            self._give_up(self._socket, "outbox_full")
 
     async def close(self) -> None:
         """Close the socket and end `run`. May be called twice."""
@@ -127,64 +130,47 @@ class RealtimeLeg:
     async def _talk(self, post: Post) -> None:
         try:
             async with asyncio.timeout(limits.MODEL_CONNECT_MS / 1_000) as until_connected:
-                self._socket = await self._open()
-                await self._converse(self._socket, post, until_connected)
+                socket = await self._open_socket(self._url, self._headers, self._tls)
+                await self._converse(socket, post, until_connected)
         except TimeoutError:
             post(ModelLost("connect_timeout"))
-        except InvalidStatus as refused:
-            post(handshake_refused(refused.response.status_code))
-        except (OSError, WebSocketException):
+        except HandshakeRefusedError as refused:
+            post(handshake_refused(refused.status))
+        except OSError:
             post(ModelLost("connect_failed"))
 
-    async def _open(self) -> ClientConnection:
-        return await _NoRedirects(
-            self._url,
-            additional_headers=self._headers,
-            user_agent_header=f"voice-openai-connect/{__version__}",
-            compression=None,  # base64 audio hardly shrinks, and the processor time is worth more
-            proxy=True if self._url.startswith("wss:") else None,  # plain ws is loopback, which no proxy reaches
-            open_timeout=None,  # the deadline of the caller covers more than the handshake
-            ping_interval=limits.MODEL_PING_S,
-            ping_timeout=limits.MODEL_PING_S,
-            close_timeout=limits.MODEL_CLOSE_S,
-            max_size=limits.MODEL_MESSAGE_BYTES,
-            max_queue=limits.MODEL_MESSAGES_HELD,
-            logger=_SILENT,
-        )
+    async def _converse(self, socket: ModelSocket, post: Post, until_connected: asyncio.Timeout) -> None:
+        def heard(text: str) -> bool:
+            return all(self._pass_on(event, post, until_connected) for event in self._events(text))
 
-    async def _converse(self, socket: ClientConnection, post: Post, until_connected: asyncio.Timeout) -> None:
-        self._outbox = asyncio.Queue(limits.OUTBOX_MESSAGES)
-        writer = asyncio.create_task(_write(socket, self._outbox), name="model writer")
+        self._socket = socket
         try:
-            await self._listen(socket, post, until_connected)
+            closed = await socket.deliver(heard)
+            if closed is not None:
+                post(self._given_up or session_closed(*closed))
         finally:
-            self._outbox = None
-            writer.cancel()
+            self._socket = None
             try:
                 if self._closing:  # a model that is lost is not waited for
                     await socket.close()
             finally:
-                socket.transport.abort()
+                socket.abort()
 
-    async def _listen(self, socket: ClientConnection, post: Post, until_connected: asyncio.Timeout) -> None:
-        connected = False
-        while not self._closing:
-            for event in await self._next_events(socket):
-                if self._closing:
-                    return
-                if isinstance(event, ModelConnected):
-                    connected = True
-                    until_connected.reschedule(None)
-                if connected or isinstance(event, ModelLost):
-                    post(event)
-                if isinstance(event, ModelLost):
-                    return
+    def _pass_on(self, event: Event, post: Post, until_connected: asyncio.Timeout) -> bool:
+        """Post an event, nothing before the session has begun; False if it was the last one."""
+        if self._closing:
+            return False
+        if not self._connected and isinstance(event, ModelConnected):
+            self._connected = True
+            until_connected.reschedule(None)
+        lost = isinstance(event, ModelLost)
+        if self._connected or lost:
+            post(event)
+        return not lost and not self._closing
 
-    async def _next_events(self, socket: ClientConnection) -> tuple[Event, ...]:
+    def _events(self, text: str) -> tuple[Event, ...]:
         try:
-            events = self._reader.read(await socket.recv())
-        except ConnectionClosed as closed:
-            return (self._given_up or _why(closed),)
+            events = self._reader.read(text)
         except WireError:
             self.bad_messages += 1
             return () if self.bad_messages < limits.MODEL_BAD_MESSAGES else (ModelLost("bad_messages"),)
@@ -192,7 +178,7 @@ class RealtimeLeg:
             return events
         return tuple(heard for event in events for heard in self._transcoder.from_model(event))
 
-    def _written(self, command: ModelCommand) -> str:
+    def _written(self, command: ModelCommand) -> bytes:
         if isinstance(command, commands.SendCallerAudio):
             payload = self._transcoder.to_model(command.payload) if self._transcoder else command.payload
             return encode(commands.SendCallerAudio(payload))
@@ -201,39 +187,19 @@ class RealtimeLeg:
         self._requests += 1
         return encode(command, event_id=f"{type(command).__name__}.{self._requests}")
 
-    def _give_up(self, reason: str) -> None:
+    def _give_up(self, socket: ModelSocket, reason: str) -> None:
         self._given_up = ModelLost(reason)
-        self._outbox = None
-        if self._socket is not None:
-            self._socket.transport.abort()
+        self._socket = None
+        socket.abort()
 
     def _hang_up(self) -> None:
         if self._closing:
             return
         self._closing = True
-        self._outbox = None
-        # From inside `post` the session is the one that runs: it looks at `_closing` as soon as it goes on.
+        self._socket = None
+        # From inside `post` the session may be the one that runs: it looks at `_closing` as soon as it goes on.
         if self._session is not None and self._session is not asyncio.current_task():
             self._session.cancel()
-
-
-class _NoRedirects(connect):
-    """Goes where the settings say, and nowhere else: a redirect would carry the call to another server."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        """No redirect is ever followed."""
-        return exc
-
-
-async def _write(socket: ClientConnection, outbox: asyncio.Queue[str]) -> None:
-    with contextlib.suppress(ConnectionClosed):  # the reading side meets it too, and says why
-        while True:
-            await socket.send(await outbox.get())
-
-
-def _why(closed: ConnectionClosed) -> ModelLost:
-    frame = closed.rcvd or closed.sent
-    return session_closed(frame.code, frame.reason) if frame else session_closed(1006, "")
 
 
 def _place(error: BaseException) -> str:

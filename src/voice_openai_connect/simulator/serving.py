@@ -33,8 +33,11 @@ class _QuietServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: App) -> AsyncGenerator[str]:
-    """Serve `app` and give its base address, such as ``http://127.0.0.1:49152``. It listens from the first moment."""
+async def serving(app: App, media: type[asyncio.Protocol] | None = None) -> AsyncGenerator[str]:
+    """Serve `app` and give its base address, such as ``http://127.0.0.1:49152``. It listens from the first moment.
+
+    `media` carries the WebSockets instead of the application.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
@@ -42,7 +45,7 @@ async def serving(app: App) -> AsyncGenerator[str]:
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=STOP_S,
-        ws="websockets-sansio",
+        ws=media or "websockets-sansio",
         ws_per_message_deflate=False,
         ws_ping_interval=None,
     )

@@ -265,7 +265,7 @@ async def _within(settings: Mapping[str, str], tools: tuple[OwnTool, ...], port:
     loaded = load_settings(settings, None)
     profiles = load_profiles(loaded.agent_profile)
     async with open_gateway(loaded, profiles, tools, own_loop=False) as parts:
-        sessions, config = parts.sessions, server_config(parts.app, host="127.0.0.1", port=port)
+        sessions, config = parts.sessions, server_config(parts.app, host="127.0.0.1", port=port, media=parts.media)
         server = DrainingServer(config, sessions.drain, sessions.hasten)
         task = asyncio.create_task(server.serve_within(), name="gateway server")
         try:

@@ -48,14 +48,11 @@ class RealtimeReader:
         self._configured = False
         self._purposes: dict[str, Purpose] = {}
 
-    def read(self, text: str | bytes) -> tuple[Event, ...]:
+    def read(self, text: str) -> tuple[Event, ...]:
         """What one message means for the call; often nothing.
 
-        Raises WireError for a binary message (that is what `bytes` are), malformed JSON, and a field that we need
-        and that is missing or of the wrong type.
+        Raises WireError for malformed JSON, and for a field that we need and that is missing or of the wrong type.
         """
-        if isinstance(text, bytes):
-            raise WireError("a model's session carries text, and this message is binary")
         message = msg.decode_message(text)
         if isinstance(message, str):
             return self._pass_over(message)

@@ -50,8 +50,8 @@ KEYWORD_MODELS: Final = frozenset({"gpt-transcribe", "gpt-live-transcribe"})
 Json = dict[str, Any]
 
 
-def session_update(settings: ModelSettings) -> str:
-    """The whole configuration of a session, every value explicit.
+def session_update(settings: ModelSettings) -> bytes:
+    """The whole configuration of a session as UTF-8, every value explicit.
 
     Its event id is `CONFIGURE_EVENT_ID`, by which the reader knows an error that refuses it.
     """
@@ -136,14 +136,14 @@ class _Append(msgspec.Struct, tag_field="type", tag="input_audio_buffer.append",
     audio: str
 
 
-def encode(command: ModelCommand, *, event_id: str = "") -> str:
-    """The message that carries out `command`; an error about it will name `event_id`, if given.
+def encode(command: ModelCommand, *, event_id: str = "") -> bytes:
+    """The message that carries out `command`, as UTF-8; an error about it will name `event_id`, if given.
 
     Caller audio never has an id: there are fifty a second. Raises TypeError for the commands that are not a
     message of their own (connect, configure, disconnect).
     """
     if isinstance(command, commands.SendCallerAudio):
-        return _encoder.encode(_Append(command.payload)).decode()
+        return _encoder.encode(_Append(command.payload))
     message = _message(command)
     if event_id:
         message["event_id"] = event_id
@@ -219,5 +219,5 @@ def _plain(value: Any) -> Any:
 _encoder: Final = msgspec.json.Encoder(enc_hook=_plain)
 
 
-def _json(message: Json) -> str:
-    return _encoder.encode(message).decode()
+def _json(message: Json) -> bytes:
+    return _encoder.encode(message)

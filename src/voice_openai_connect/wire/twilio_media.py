@@ -124,15 +124,13 @@ class MediaReader:
         self._started = False
         self._last_chunk = 0
 
-    def read(self, text: str | bytes) -> Event | StreamStart | None:
+    def read(self, text: str) -> Event | StreamStart | None:
         """What one message means: an event of the call, the start of the stream, or None if nothing follows from it.
 
         None stands for `connected`, events and tracks we do not use, a repeated `start`, and whatever comes before
-        `start`. Raises WireError for a binary message (that is what `bytes` are), malformed JSON, missing or
-        wrongly typed fields, audio that is empty or not base64, and keys that do not exist.
+        `start`. Raises WireError for malformed JSON, missing or wrongly typed fields, audio that is empty or not
+        base64, and keys that do not exist.
         """
-        if isinstance(text, bytes):
-            raise WireError("a media stream carries text, and this message is binary")
         message = decode_known(_known, _head, _KNOWN_EVENTS, text, "a media stream message")
         if isinstance(message, _Media):
             return self._caller_audio(message.media) if self._started else None
@@ -234,19 +232,19 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 class MediaWriter:
-    """Writes the three messages Twilio accepts, for one stream. Valid only while that stream is live."""
+    """Writes the three messages Twilio accepts, as UTF-8, for one stream. Valid only while that stream is live."""
 
     def __init__(self, stream_sid: str) -> None:
         self._stream_sid = stream_sid
 
-    def media(self, audio: bytes) -> str:
+    def media(self, audio: bytes) -> bytes:
         """Play µ-law bytes after everything sent before; any length, without a file header."""
-        return _encoder.encode(_OutMedia(self._stream_sid, _OutPayload(audio))).decode()
+        return _encoder.encode(_OutMedia(self._stream_sid, _OutPayload(audio)))
 
-    def mark(self, name: str) -> str:
+    def mark(self, name: str) -> bytes:
         """Ask for `name` back once everything sent so far has been played or cleared."""
-        return _encoder.encode(_OutMark(self._stream_sid, _MarkBody(name))).decode()
+        return _encoder.encode(_OutMark(self._stream_sid, _MarkBody(name)))
 
-    def clear(self) -> str:
+    def clear(self) -> bytes:
         """Drop what has not been played; every mark still out comes back at once."""
-        return _encoder.encode(_OutClear(self._stream_sid)).decode()
+        return _encoder.encode(_OutClear(self._stream_sid))

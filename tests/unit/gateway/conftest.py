@@ -71,18 +71,23 @@ class Line:
     """A media socket, seen from Twilio's end."""
 
     to_gateway: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue[str | None])
-    sent: list[str] = field(default_factory=list[str])
+    sent: list[bytes] = field(default_factory=list[bytes])
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     deaf: bool = False
     """Goes on as if it had never been closed."""
+    on_trouble: Callable[[str], None] = lambda _: None
 
-    def send(self, text: str) -> None:
-        self.sent.append(text)
+    def send(self, message: bytes) -> None:
+        self.sent.append(message)
 
     async def receive(self) -> str | None:
         return await self.to_gateway.get()
 
-    async def close(self) -> None:
+    async def deliver(self, heard: Callable[[str], bool]) -> None:
+        while (text := await self.receive()) is not None and heard(text):
+            pass
+
+    async def close(self, code: int = 1000) -> None:
         self.closed.set()
         if not self.deaf:
             self.to_gateway.put_nowait(None)

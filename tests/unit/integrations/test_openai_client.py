@@ -37,6 +37,7 @@ from voice_openai_connect.call.events import (
 from voice_openai_connect.call.model_settings import ModelSettings
 from voice_openai_connect.gateway.ports import ModelLeg
 from voice_openai_connect.integrations import openai_client
+from voice_openai_connect.integrations.model_socket import open_picows, open_websockets
 from voice_openai_connect.integrations.openai_client import RealtimeLeg, session_url
 
 KEY = "sk-a-key-that-must-not-be-seen"
@@ -140,12 +141,14 @@ async def model() -> AsyncIterator[Model]:
         yield model
 
 
-@pytest.fixture
-async def dial(model: Model) -> AsyncIterator[Dial]:
+@pytest.fixture(params=[open_picows, open_websockets], ids=["picows", "websockets"])
+async def dial(model: Model, request: pytest.FixtureRequest) -> AsyncIterator[Dial]:
+    """Dials the model, with either library."""
     calls: list[Call] = []
 
     def dial(settings: ModelSettings = SETTINGS, **options: Any) -> Call:
-        calls.append(Call(RealtimeLeg(settings, **({"api_key": KEY, "base_url": model.base_url} | options))))
+        given = {"api_key": KEY, "base_url": model.base_url, "open_socket": request.param}
+        calls.append(Call(RealtimeLeg(settings, **(given | options))))
         return calls[-1]
 
     yield dial
@@ -433,12 +436,22 @@ class TestSending:
     async def test_a_model_that_does_not_read_is_lost(
         self, model: Model, dial: Dial, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(limits, "OUTBOX_MESSAGES", 50)
+        monkeypatch.setattr(limits, "OUTBOX_BYTES", 100_000)
+
+        deaf: list[ServerConnection] = []
+
+        async def behave(socket: ServerConnection) -> None:
+            socket.transport.pause_reading()
+            deaf.append(socket)
+
+        model.behave = behave
         call = dial().start()
         await call.until(ModelConnected)
-        for _ in range(limits.OUTBOX_MESSAGES + 10):
-            call.leg.send(SendCallerAudio("//8="))
+        while ModelLost not in map(type, call.events):
+            call.leg.send(SendCallerAudio("//8=" * 10_000))
+            await asyncio.sleep(0)
         assert await call.ended() == [ModelConnected(), ModelLost("outbox_full")]
+        deaf[0].transport.resume_reading()
         assert await model.close_code() == 1006
 
 

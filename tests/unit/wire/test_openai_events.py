@@ -345,10 +345,6 @@ class TestWhatCannotBeRead:
         with pytest.raises(WireError):
             RealtimeReader().read(text)
 
-    def test_a_binary_message_is_refused(self) -> None:
-        with pytest.raises(WireError, match="binary"):
-            RealtimeReader().read(message("session.created", session=session()).encode())
-
     def test_types_we_do_not_know_are_counted_under_a_bounded_number_of_names(self) -> None:
         reader = RealtimeReader()
         for i in range(1_000):

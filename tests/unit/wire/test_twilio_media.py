@@ -154,10 +154,6 @@ class TestReading:
         assert started.frames == 0
         assert started.read(media()) == CallerAudio(FRAME)
 
-    def test_a_binary_message_is_refused(self, started: MediaReader) -> None:
-        with pytest.raises(WireError, match="binary"):
-            started.read(media().encode())
-
     def test_errors_do_not_repeat_what_was_sent(self, started: MediaReader) -> None:
         with pytest.raises(WireError) as error:
             started.read(media(payload="my secret!"))

@@ -1,0 +1,225 @@
+"""What picows leaves to its user, for both ends of a call: messages instead of frames, a bounded backlog, the close.
+
+picows parses and masks in C and calls back for each frame; no task and no queue stand between the bytes and the call.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from voice_openai_connect import limits
+
+Heard = Callable[[str], bool]
+"""Takes a text message; False when it wants no more of them. A binary message comes as an empty text."""
+
+SILENT: Final = logging.Logger("unheard")  # noqa: LOG001 - in no registry, so that no configuration can switch it on
+SILENT.disabled = True
+"""The logger of WebSocket libraries: they log paths, headers and messages, so tickets, keys, and what callers say."""
+
+_TEXT: Final = WSMsgType.TEXT
+
+
+class PicowsSocket(WSListener):
+    """One socket, open from `on_ws_connected` until `over` is done. All of it happens on the event loop.
+
+    `message_bytes` bounds a message in fragments; that of a frame is the protocol's own `max_frame_size`.
+    """
+
+    def __init__(self, message_bytes: int) -> None:
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the connection is gone."""
+        self._message_bytes = message_bytes
+        self._transport: WSTransport | None = None
+        self._closing = False
+        self._deaf = False
+        self._held: deque[str] = deque()
+        self._heard: Heard | None = None
+        self._waiting: asyncio.Future[bool] | None = None
+        self._fragments: list[bytes] | None = None
+        self._fragments_are_text = False
+
+    # --- out
+
+    def post(self, message: bytes) -> None:
+        """Send a text message as far as the system takes it; the rest waits. After `shut` it does nothing."""
+        if not self._closing and self._transport is not None:
+            self._transport.send(_TEXT, message)
+
+    @property
+    def closed_by(self) -> tuple[int, str]:
+        """The code and the reason that the socket was closed with; 1006 if it was not closed but broke.
+
+        picows gives up with 1001 when its pings are not answered, which in a server's mouth means something else.
+        """
+        handshake = self._transport.close_handshake if self._transport else None
+        if handshake is None:
+            return 1006, ""
+        if handshake.recv is not None:
+            return handshake.recv.code.value, handshake.recv.reason
+        ours = handshake.sent
+        if ours is None:
+            return 1006, ""
+        return (1011, "no pong") if ours.code == WSCloseCode.GOING_AWAY else (ours.code.value, ours.reason)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits in this process because the peer does not read; the system holds some more."""
+        return self._transport.underlying_transport.get_write_buffer_size() if self._transport else 0
+
+    def abort(self) -> None:
+        """Let go of the connection as it is."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+    async def shut(self, code: int, seconds: float) -> None:
+        """Send what is queued and close, within so many seconds. May be called twice."""
+        self.begin_close(code)
+        if self._transport is not None:
+            await asyncio.wait({self.over}, timeout=seconds)
+        self.abort()
+
+    def begin_close(self, code: int) -> None:
+        """Say goodbye after what is queued; the peer ends the connection, or `shut` does."""
+        if self._closing or self._transport is None:
+            return
+        self._closing = True
+        self._end()
+        self._transport.send_close(WSCloseCode(code))
+
+    # --- in
+
+    async def receive(self) -> str | None:
+        """The next message, or None once the peer is gone or is to be listened to no more."""
+        while not self._held:
+            if self._deaf:
+                return None
+            await self._wait()
+        return self._held.popleft()
+
+    async def listen(self, heard: Heard) -> bool:
+        """Hand over every message from now on as it comes, until the peer is gone (True), or `heard` wants no more.
+
+        What `heard` raises ends it, and is raised here. Cancelling ends it as well.
+        """
+        while self._held:
+            if not heard(self._held.popleft()):
+                return False
+        if self._deaf:
+            return True
+        self._heard = heard
+        try:
+            return await self._wait()
+        finally:
+            self._heard = None
+
+    async def _wait(self) -> bool:
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            return await self._waiting
+        finally:
+            self._waiting = None
+
+    def _wake(self, outcome: bool | Exception) -> None:
+        self._heard = None
+        if self._waiting is None or self._waiting.done():
+            return
+        if isinstance(outcome, Exception):
+            self._waiting.set_exception(outcome)
+        else:
+            self._waiting.set_result(outcome)
+
+    def _end(self) -> None:
+        """Listen no more."""
+        self._deaf = True
+        self._wake(True)
+
+    def _take(self, text: str) -> None:
+        if self._heard is None:
+            if not self._deaf:
+                self._held.append(text)
+                self._wake(False)
+            return
+        try:
+            if not self._heard(text):
+                self._wake(False)
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever waits in `listen`
+            self._wake(error)
+
+    # --- what picows calls
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The handshake is done."""
+        self._transport = transport
+        if self._closing:
+            return self.abort()
+        transport.underlying_transport.set_write_buffer_limits(high=limits.BACKLOG_NOTICED_BYTES)
+        return None
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """A frame came; nearly every one is a whole message."""
+        if frame.msg_type == _TEXT and frame.fin and self._fragments is None:
+            try:
+                text = frame.get_payload_as_utf8_text()
+            except UnicodeDecodeError:
+                return self._refuse(transport, WSCloseCode.INVALID_TEXT)
+            self._take(text)
+        else:
+            self._unusual(transport, frame)
+        return None
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - as picows calls it
+        """The connection is gone, from whichever side."""
+        self._closing = True
+        self._end()
+        if not self.over.done():
+            self.over.set_result(None)
+
+    def pause_writing(self) -> None:
+        """More than `BACKLOG_NOTICED_BYTES` wait."""
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+
+    def _unusual(self, transport: WSTransport, frame: WSFrame) -> None:
+        match frame.msg_type:
+            case WSMsgType.CLOSE:
+                transport.send_close(frame.get_close_code() or WSCloseCode.OK)
+                transport.disconnect()
+            case WSMsgType.PING | WSMsgType.PONG:
+                return  # picows answers the one and looks for the other
+            case kind:
+                self._join(transport, frame, starts=kind != WSMsgType.CONTINUATION, text=kind == _TEXT)
+
+    def _join(self, transport: WSTransport, frame: WSFrame, *, starts: bool, text: bool) -> None:
+        """A message in fragments (RFC 6455, 5.4), or a binary one."""
+        if starts is (self._fragments is not None):
+            return self._refuse(transport, WSCloseCode.PROTOCOL_ERROR)
+        if starts:
+            self._fragments, self._fragments_are_text = [], text
+        fragments = self._fragments or []
+        fragments.append(frame.get_payload_as_bytes())
+        self._fragments = fragments
+        if sum(map(len, fragments)) > self._message_bytes:
+            return self._refuse(transport, WSCloseCode.MESSAGE_TOO_BIG)
+        if frame.fin:
+            self._fragments = None
+            self._whole(transport, b"".join(fragments) if self._fragments_are_text else b"")
+        return None
+
+    def _whole(self, transport: WSTransport, message: bytes) -> None:
+        try:
+            text = message.decode()
+        except UnicodeDecodeError:
+            return self._refuse(transport, WSCloseCode.INVALID_TEXT)
+        return self._take(text)
+
+    def _refuse(self, transport: WSTransport, code: WSCloseCode) -> None:
+        self._closing = True
+        self._end()
+        transport.send_close(code)
+        transport.disconnect()
