@@ -22,7 +22,8 @@ from voice_openai_connect.recording.replay import replay
 from voice_openai_connect.simulator import gateway_process
 from voice_openai_connect.simulator.caller import Listen, Press, Wait
 from voice_openai_connect.simulator.ecs import METADATA_PATH, TARGET_GROUP, SimulatedEcs
-from voice_openai_connect.simulator.gateway_process import GatewayProcess, free_port
+from voice_openai_connect.simulator.gateway_process import GatewayProcess
+from voice_openai_connect.simulator.ports import free_port
 from voice_openai_connect.simulator.town import CONNECT_NUMBER, FALLBACK_URL, Town
 from voice_openai_connect.simulator.witness import (
     END_S,

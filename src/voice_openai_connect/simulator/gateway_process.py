@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -18,13 +17,6 @@ START_S: Final = 30.0
 STOP_S: Final = 10.0
 POLL_S: Final = 0.05
 LogLine = dict[str, Any]
-
-
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
