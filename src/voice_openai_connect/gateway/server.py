@@ -109,7 +109,8 @@ def reserved_port(host: str, port: int) -> Generator[int]:
     with listening_socket(host, port) as alone:
         port = int(alone.getsockname()[1])
     with socket.socket(_family(host)) as kept:
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # as the workers' own sockets will have them
+            kept.setsockopt(socket.SOL_SOCKET, option, 1)
         kept.bind((host, port))
         yield port
 

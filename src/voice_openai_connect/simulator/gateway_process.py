@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, cast
@@ -103,11 +104,10 @@ class GatewayProcess:
     async def _until_ready(self) -> None:
         async with asyncio.timeout(START_S), httpx2.AsyncClient() as client:
             while self._process.returncode is None:
-                try:
+                with suppress(httpx2.TransportError):
                     if (await client.get(f"{self.base_url}/readyz")).is_success:
                         return
-                except httpx2.TransportError:
-                    await asyncio.sleep(POLL_S)
+                await asyncio.sleep(POLL_S)
         await self._reader
         raise RuntimeError("the gateway did not start:\n" + "\n".join(self.other_output[-20:]))
 
