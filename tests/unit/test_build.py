@@ -154,6 +154,9 @@ class OwnStore:
     async def note_asked(self, call_sid: str) -> None:
         return
 
+    async def note_stopped(self, call_sid: str, stream_sid: str) -> None:
+        return
+
     async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
         return True
 

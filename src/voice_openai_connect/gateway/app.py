@@ -254,9 +254,15 @@ class Gateway:
     def _answer(self, step: NextStep, request: VoiceRequest) -> str:
         return self._connect(request, step) if isinstance(step, ResumeStream) else self._render(step, request.called)
 
-    def stream_failed(self) -> None:
-        """Twilio could not open or keep a stream; its Debugger has the details under the call."""
-        self._refuse("stream", "twilio_error")
+    def stream_told(self, form: Form) -> None:
+        """Twilio tells of a stream. Its Debugger has the details of an error under the call."""
+        match form.get("StreamEvent"):
+            case "stream-error":
+                self._refuse("stream", "twilio_error")
+            case "stream-stopped":
+                self._aftercare.stream_stopped(voice_request(form).call_sid, form.get("StreamSid"))
+            case _:
+                pass
 
     def _render(self, step: NextStep, called: str) -> str:
         try:
@@ -401,8 +407,7 @@ def _add_webhooks(app: FastAPI, gateway: Gateway) -> None:
         form = await gateway.signed_form(request)
         if form is None:
             return _FORBIDDEN
-        if form.get("StreamEvent") == "stream-error":
-            gateway.stream_failed()
+        gateway.stream_told(form)
         return Response(status_code=204)
 
     @app.exception_handler(WireError)

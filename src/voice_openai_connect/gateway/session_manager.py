@@ -120,8 +120,10 @@ class SessionManager:
         if self._claimed.get(claim.call_sid) is not claim:
             return
         del self._claimed[claim.call_sid]
-        if claim.handler is None or not claim.handler.caller_left:
+        if claim.handler is None:
             self.questions.expect(claim.call_sid)
+        elif not claim.handler.caller_left:
+            self.questions.expect(claim.call_sid, broken=claim.handler.broken_stream)
         if not self._claimed:
             self._idle.set()
 

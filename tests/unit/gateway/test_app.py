@@ -130,6 +130,9 @@ class Store:
     async def note_asked(self, call_sid: str) -> None:
         self.asked.append(call_sid)
 
+    async def note_stopped(self, call_sid: str, stream_sid: str) -> None:
+        await self._change(call_sid, stopped_stream=stream_sid)
+
     async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
         dials = self.items.get(call_sid, CallItem()).dials
         await self._change(call_sid, dials={attempt: outcome, **dials})
@@ -542,6 +545,15 @@ async def test_a_stream_s_errors_are_counted_and_its_other_news_is_not(site: Sit
     assert site.watch.refusals == []
     assert (await site.post("/twilio/stream-status", StreamEvent="stream-error")).status_code == 204
     assert site.watch.refusals == [("stream", "twilio_error")]
+
+
+async def test_a_stream_that_twilio_says_has_ended_in_order_is_kept_for_the_instance_that_had_it(site: Site) -> None:
+    status = await site.post("/twilio/stream-status", StreamEvent="stream-stopped", StreamSid="MZ1")
+    await site.aftercare.settled()
+
+    assert status.status_code == 204
+    assert site.watch.refusals == []
+    assert site.store.items[CALL_SID] == CallItem(stopped_stream="MZ1")
 
 
 async def test_there_is_nothing_else_to_see(site: Site) -> None:
