@@ -7,7 +7,8 @@ from typing import Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from bench.audio.caller import ACCOUNT_SID
-from bench.audio.lines import Line, connect
+from bench.audio.engine import Engine, EngineLine
+from bench.audio.lines import connect
 from bench.load import webhook
 from voice_openai_connect.simulator.carrier_twiml import Connect, Dial, Document, Hangup, read
 from voice_openai_connect.simulator.carrier_webhooks import overrides, signer
@@ -29,7 +30,7 @@ class NotAnsweredError(ConnectionError):
 class Opened:
     """An open stream of a call."""
 
-    line: Line
+    line: EngineLine
     parameters: dict[str, str]
     status_url: str = ""
     action_url: str = ""
@@ -41,7 +42,7 @@ class Edge(Protocol):
     hands_over: bool
     """Whether it moves callers to a person when they ask for one."""
 
-    async def open(self, call_sid: str, caller: str) -> Opened:
+    async def open(self, engine: Engine, call_sid: str, caller: str) -> Opened:
         """Let the telephone ring until a media stream is open. Raises `OSError`."""
         ...
 
@@ -62,10 +63,10 @@ class BridgeEdge:
     def __init__(self, port: int) -> None:
         self._port = port
 
-    async def open(self, call_sid: str, caller: str) -> Opened:  # noqa: ARG002 - a bridge asks for neither
+    async def open(self, engine: Engine, call_sid: str, caller: str) -> Opened:  # noqa: ARG002 - a bridge asks for neither
         """Connect to the one path there is."""
         headers = {"Host": f"127.0.0.1:{self._port}", "User-Agent": "Twilio.TmeWs/1.0"}
-        return Opened(await connect(self._port, BRIDGE_PATH, headers), {})
+        return Opened(await connect(engine, self._port, BRIDGE_PATH, headers), {})
 
     async def report(self, opened: Opened, call_sid: str, caller: str, event: str, stream_sid: str) -> None:
         """A bridge has not asked for it."""
@@ -84,7 +85,7 @@ class GatewayEdge:
         self._port = port
         self._sign = signer(AUTH_TOKEN)
 
-    async def open(self, call_sid: str, caller: str) -> Opened:
+    async def open(self, engine: Engine, call_sid: str, caller: str) -> Opened:
         """`POST /twilio/voice`, then the handshake with the address in the TwiML."""
         form = _form(call_sid, caller, "ringing")
         document = await self._ask(f"https://{PUBLIC_HOST}/twilio/voice", form)
@@ -97,7 +98,7 @@ class GatewayEdge:
             "x-twilio-signature": self._sign(url, {}),
             "User-Agent": "Twilio.TmeWs/1.0",
         }
-        line = await connect(self._port, urlsplit(url).path, headers)
+        line = await connect(engine, self._port, urlsplit(url).path, headers)
         return Opened(line, verb.stream.parameters, verb.stream.status_callback, document.resolve(verb.action))
 
     async def report(self, opened: Opened, call_sid: str, caller: str, event: str, stream_sid: str) -> None:

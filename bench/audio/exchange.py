@@ -1,7 +1,6 @@
 """The telephone exchange of a run: calls that come, talk, ask for a person and leave, and the model they talk to."""
 
 import asyncio
-import base64
 import random
 import secrets
 import ssl
@@ -12,12 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from bench.audio.caller import Caller
 from bench.audio.edges import Edge, Opened
+from bench.audio.engine import SLOTS, Engine
 from bench.audio.lines import Line, Listener
-from bench.audio.pace import SLOTS, Metronome
 from bench.audio.session import Manner, Session
-from bench.audio.sound import Downward, Upward
 from bench.audio.tally import Tally
-from bench.load import blocks
 from voice_openai_connect.simulator.carrier_twiml import TwimlError
 
 API_KEY: Final = "sk-bench"
@@ -33,8 +30,6 @@ class Call:
         self.number = number
         self.sid = "CA" + secrets.token_hex(16)
         self.phone = f"+6149157{number % 10_000:04}"
-        self.up = Upward(number, tally)
-        self.down = Downward(number, tally)
         self.caller: Caller | None = None
         self.session: Session | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -43,21 +38,11 @@ class Call:
         """Whether the stream may end now: the caller hangs up, or has asked for a person."""
         self._tally = tally
 
-    def configured(self, now: float) -> None:
-        """The model is ready to talk."""
-        self.up.must_arrive_from = now
-        self._tally.set_up.append((now - self.began) * 1_000)
+    def talks(self) -> None:
+        """The model is ready."""
+        self._tally.set_up.append((time.monotonic() - self.began) * 1_000)
         if not self.ready.done():
             self.ready.set_result(None)
-
-    def spoke_up(self, now: float) -> None:
-        """The caller was heard to interrupt."""
-        if self.caller is not None:
-            self.caller.interrupted_at = now
-
-    def is_playing(self, now: float) -> bool:
-        """Whether the caller hears the model."""
-        return self.caller is not None and self.caller.is_playing(now)
 
 
 class Exchange:
@@ -70,8 +55,8 @@ class Exchange:
         self._manner = manner
         self._tally = tally
         self._random = random.Random(seed)
-        self._metronome = Metronome(lambda late: tally.late.append(late * 1_000))
-        self._listener = Listener(self._welcome, tls)
+        self.engine = Engine(tally.complain)
+        self._listener = Listener(self.engine, self._welcome, tls)
         self._scheme = "https" if tls else "http"
         self._placed = 0
         self._lives: set[asyncio.Task[None]] = set()
@@ -86,7 +71,7 @@ class Exchange:
         self._placed += 1
         call = self.calls[self._placed] = Call(self._placed, self._tally)
         try:
-            opened = await edge.open(call.sid, call.phone)
+            opened = await edge.open(self.engine, call.sid, call.phone)
             life = asyncio.create_task(self._live(call, opened, edge), name=f"call {call.number}")
             self._lives.add(life)
             life.add_done_callback(self._lives.discard)
@@ -102,20 +87,11 @@ class Exchange:
         """A stream from its first message to what comes after it."""
         stream_sid = "MZ" + secrets.token_hex(16)
         caller = call.caller = Caller(
-            opened.line,
-            number=call.number,
-            call_sid=call.sid,
-            stream_sid=stream_sid,
-            up=call.up,
-            down=call.down,
-            tally=self._tally,
+            self.engine, opened.line, call_sid=call.sid, stream_sid=stream_sid, tally=self._tally
         )
-        slot = self._random.randrange(SLOTS)
-        caller.begin(opened.parameters)
-        self._metronome.add(caller.step, slot)
+        caller.begin(call.number, opened.parameters, self._random.randrange(SLOTS))
         await edge.report(opened, call.sid, call.phone, "stream-started", stream_sid)
         ending = await caller.ended
-        self._metronome.remove(caller.step, slot)
         self.calls.pop(call.number, None)
         if not call.leaves:
             self._tally.complain("stream lost", f"call {call.number} was {ending}")
@@ -141,7 +117,7 @@ class Exchange:
     def missing(self, older_than_s: float = 1.0) -> int:
         """Frames that should have arrived by now, on both ways."""
         before = time.monotonic() - older_than_s
-        return sum(call.up.waiting(before) for call in self.calls.values() if not call.leaves)
+        return sum(call.caller.missing(before) for call in self.calls.values() if call.caller and not call.leaves)
 
     async def close(self) -> None:
         """End everything."""
@@ -152,8 +128,8 @@ class Exchange:
                 call.caller.leave()
         if self._lives:
             await asyncio.wait(self._lives, timeout=READY_S)
-        self._metronome.stop()
         self._listener.close()
+        self.engine.stop()
 
     def open_sessions(self) -> int:
         """Sessions of the model that nobody has closed."""
@@ -183,10 +159,11 @@ class Exchange:
         self.sessions.append(session)
         session.begin()
 
-    def _find(self, session: Session, payload: bytes) -> Call | None:
+    def _find(self, session: Session, payload: bytes) -> Caller | None:
         """Whose voice it is: a block says so itself."""
-        block = blocks.read(base64.b64decode(payload)[:160])
-        call = self.calls.get(block.call) if block else None
-        if call is not None:
-            call.session = session
-        return call
+        call = self.calls.get(self.engine.owner(payload))
+        if call is None:
+            return None
+        call.session = session
+        session.on_ready = call.talks
+        return call.caller

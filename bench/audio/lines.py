@@ -1,4 +1,4 @@
-"""WebSocket connections of the generator: raw sockets on the event loop, plain or TLS, one `send` for one message."""
+"""Handshakes of the generator's WebSockets, both ends; and the line to a model behind TLS, which the engine cannot serve."""
 
 import asyncio
 import base64
@@ -8,12 +8,11 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final
 
+from bench.audio.engine import Ending, Engine, EngineLine
 from bench.audio.frames import CLOSE, PING, PONG, TEXT, FrameError, FrameReader, frame
 
-Ending = Literal["closed", "dropped", "left"]
-"""The other side sent a close; the connection broke; we closed it."""
 _READ_BYTES: Final = 262_144
 _HEAD_BYTES: Final = 65_536
 _LATER: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -26,22 +25,19 @@ class HandshakeRefusedError(ConnectionError):
     """The answer to a handshake was not 101."""
 
 
-class Line:
-    """One open WebSocket. `on_text` gets each message and when it was read; `on_end` is told once how it ended."""
+class TlsLine:
+    """The server's end of one WebSocket behind TLS, with the same methods as the engine's lines."""
 
-    def __init__(self, sock: socket.socket, *, client: bool, held: bytes = b"") -> None:
+    def __init__(self, sock: ssl.SSLSocket, held: bytes) -> None:
         self.on_text: Callable[[bytes, float], None] = _ignore
         self.on_end: Callable[[Ending], None] = _ignore_ending
         self.open = True
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._fd = sock.fileno()
-        self._tls = isinstance(sock, ssl.SSLSocket)
-        self._mask = os.urandom(4) if client else b""
-        self._frames = FrameReader(masked=not client)
+        self._frames = FrameReader(masked=True)
         self._held = held
         self._unsent = b""
-        self._left = False
 
     def begin(self) -> None:
         """Hand on what comes from now on."""
@@ -49,20 +45,14 @@ class Line:
         if self._held:
             self._loop.call_soon(self._received, self._held)
 
-    @property
-    def backlog(self) -> int:
-        """Bytes that the other side has not taken."""
-        return len(self._unsent)
-
     def send(self, text: bytes) -> None:
         """Send a text message."""
-        self._write(frame(text, self._mask))
+        self._write(frame(text))
 
     def close(self) -> None:
         """Send a close, and end the connection."""
         if self.open:
-            self._left = True
-            self._write(frame(_CLOSE_NORMAL, self._mask, CLOSE))
+            self._write(frame(_CLOSE_NORMAL, opcode=CLOSE))
             self._end("left")
 
     def drop(self) -> None:
@@ -106,8 +96,6 @@ class Line:
             except OSError:
                 data = b""
             self._received(data)
-            if not self._tls:
-                return
 
     def _received(self, data: bytes) -> None:
         if not data:
@@ -119,9 +107,9 @@ class Line:
                 if opcode == TEXT:
                     self.on_text(body, now)
                 elif opcode == PING:
-                    self._write(frame(body, self._mask, PONG))
+                    self._write(frame(body, opcode=PONG))
                 elif opcode == CLOSE:
-                    self._write(frame(body[:2], self._mask, CLOSE))
+                    self._write(frame(body[:2], opcode=CLOSE))
                     self._end("closed")
         except FrameError:
             self._end("dropped")
@@ -139,7 +127,10 @@ class Line:
 # --- handshakes
 
 
-async def connect(port: int, path: str, headers: Mapping[str, str]) -> Line:
+Line = EngineLine | TlsLine
+
+
+async def connect(engine: Engine, port: int, path: str, headers: Mapping[str, str]) -> EngineLine:
     """Open a WebSocket on this machine, as a client. Raises `OSError` or `TimeoutError`."""
     loop = asyncio.get_running_loop()
     sock = _socket()
@@ -158,7 +149,7 @@ async def connect(port: int, path: str, headers: Mapping[str, str]) -> Line:
     if " 101 " not in first:
         sock.close()
         raise HandshakeRefusedError(f"the handshake was answered with {first}")
-    return Line(sock, client=True, held=held)
+    return engine.line(sock.detach(), client=True, held=held)
 
 
 class Listener:
@@ -170,9 +161,11 @@ class Listener:
 
     def __init__(
         self,
+        engine: Engine,
         welcome: Callable[[str, Mapping[str, str]], Callable[[Line], None] | str],
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._engine = engine
         self._welcome = welcome
         self._tls = tls
         self._sock = _socket()
@@ -217,7 +210,10 @@ class Listener:
         accept = base64.b64encode(digest).decode()
         lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
         sock.send("\r\n".join([*lines, f"Sec-WebSocket-Accept: {accept}", "", ""]).encode())
-        answer(Line(sock, client=False, held=held))
+        if isinstance(sock, ssl.SSLSocket):
+            answer(TlsLine(sock, held))
+        else:
+            answer(self._engine.line(sock.detach(), client=False, held=held))
 
 
 def _socket() -> socket.socket:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.audio import probe, suts
+from bench.audio.engine import SAMPLES
 from bench.audio.exchange import Exchange
 from bench.audio.session import Manner
 from bench.audio.suts import Running, Sut
@@ -101,7 +102,7 @@ async def _measured(plan: Plan, exchange: Exchange, sut: Running, tally: Tally) 
         turnover = asyncio.create_task(_turn_over(plan, exchange, sut, tally))
         if await _ramp(plan, exchange, sut):
             await asyncio.sleep(WARM_UP_S)
-            await _window(plan, row, sut, tally)
+            await _window(plan, row, exchange, sut, tally)
             row.rss_kb = (probe.resident_kb(sut.pid) - idle_kb) / plan.calls
             await _look_for_losses(exchange, tally)
         else:
@@ -150,23 +151,23 @@ async def _turn_over(plan: Plan, exchange: Exchange, sut: Running, tally: Tally)
         errand.add_done_callback(errands.discard)
 
 
-async def _window(plan: Plan, row: Row, sut: Running, tally: Tally) -> None:
+async def _window(plan: Plan, row: Row, exchange: Exchange, sut: Running, tally: Tally) -> None:
     """The seconds that count."""
     loop = asyncio.get_running_loop()
     tally.begin()
+    exchange.engine.call("engine_forget_samples")
     began, cpu, own = loop.time(), probe.cpu_ms(sut.pid), probe.cpu_ms(os.getpid())
     await asyncio.sleep(plan.seconds)
     took_s = loop.time() - began
     cpu, own = probe.cpu_ms(sut.pid) - cpu, probe.cpu_ms(os.getpid()) - own
     row.cpu_ms = cpu / took_s / plan.calls
     row.cpu_share, row.generator_share = cpu / took_s / 1_000, own / took_s / 1_000
+    up, down, clear, late = (exchange.engine.samples(which) for which in SAMPLES)
     row.up, row.down, row.clear = (
-        tuple(percentile(samples, share) for share in (0.5, 0.99, 0.999))
-        for samples in (tally.up, tally.down, tally.clear)
+        (percentile(each, 0.5), percentile(each, 0.99), percentile(each, 0.999)) for each in (up, down, clear)
     )
-    row.late_p99, row.set_up_p50 = percentile(tally.late, 0.99), percentile(tally.set_up, 0.5)
-    row.counts = {**tally.counts, "frames up": len(tally.up), "pieces down": len(tally.down)}
-    row.counts["interruptions cleared"] = len(tally.clear)
+    row.late_p99, row.set_up_p50 = percentile(late, 0.99), percentile(tally.set_up, 0.5)
+    row.counts = {**tally.counts, "frames up": len(up), "pieces down": len(down), "interruptions cleared": len(clear)}
     if row.late_p99 > LATE_MS:
         row.void = f"the generator was late (p99 {row.late_p99:.1f} ms)"
 

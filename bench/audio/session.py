@@ -2,17 +2,17 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
 from bench.audio import script
-from bench.audio.lines import Ending, Line
+from bench.audio.caller import Caller
+from bench.audio.engine import Ending, EngineLine
+from bench.audio.lines import Line
 from bench.audio.script import Answer, Ids
-from bench.audio.sound import Downward, Item, Upward
 from bench.audio.tally import Tally
 from bench.load import model_messages as msg
 from voice_openai_connect.call.tools import TRANSFER
@@ -36,25 +36,6 @@ _APPEND_END: Final = b'"}'
 _TRANSFER_ARGUMENTS: Final = '{"reason":"the caller wants it"}'
 
 
-class Party(Protocol):
-    """The call that a session belongs to."""
-
-    up: Upward
-    down: Downward
-
-    def configured(self, now: float) -> None:
-        """The model is ready to talk."""
-        ...
-
-    def spoke_up(self, now: float) -> None:
-        """The caller was heard to interrupt."""
-        ...
-
-    def is_playing(self, now: float) -> bool:
-        """Whether the caller hears the model."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Manner:
     """What callers do. `strict` wants our gateway's whole settings and no message that it has no reason to send."""
@@ -72,12 +53,14 @@ class Session:
         line: Line,
         number: int,
         *,
-        find: Callable[[bytes], Party | None],
+        find: Callable[[bytes], Caller | None],
         manner: Manner,
         tally: Tally,
         seed: int,
     ) -> None:
-        self.party: Party | None = None
+        self.caller: Caller | None = None
+        self.on_ready: Callable[[], None] = lambda: None
+        """Told when it is configured and the caller has been heard."""
         self.escalates = False
         """Whether the next answer is a call of the tool that fetches a person."""
         self.quiet = False
@@ -124,17 +107,20 @@ class Session:
             self._tally.complain("refused by the model", f"{error}: {text[:160]!r}")
 
     def _append(self, payload: bytes, now: float) -> None:
-        if self.party is None:
-            self.party = self._find(payload)
-            if self.party is None:
+        if self.caller is None:
+            self.caller = self._find(payload)
+            if self.caller is None:
                 self._tally.complain("changed", "the first append of a session is nobody's voice")
                 return
             self._recognised(now)
-        self.party.up.arrived(payload, now)
+        self.caller.heard_by_model(payload, now)
 
     def _recognised(self, now: float) -> None:
-        if self._configured and self.party is not None:
-            self.party.configured(now)
+        if self._configured and self.caller is not None:
+            if isinstance(self._line, EngineLine):
+                self.caller.attach(self._line)
+            self.caller.model_ready(now)
+            self.on_ready()
             for metadata in self._wanted:
                 self._speak(ANSWER_FRAMES, metadata)
             self._wanted.clear()
@@ -176,7 +162,7 @@ class Session:
             code, message = "conversation_already_has_active_response", "Conversation already has an active response."
             error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
             self._emit("error", {"error": {**error, "event_id": event_id}})
-        elif self.party is None:
+        elif self.caller is None:
             self._wanted.append(metadata)
         else:
             self._speak(SENTENCE_FRAMES if self.quiet else ANSWER_FRAMES, metadata)
@@ -196,9 +182,8 @@ class Session:
         if self._turn_item or self.quiet or self._active is not None:
             return
         self._turn_item = self._ids.next("item")
-        now = time.monotonic()
-        if self.party is not None and self.party.is_playing(now):
-            self.party.spoke_up(now)
+        if self.caller is not None:
+            self.caller.interrupts()
         self._emit("input_audio_buffer.speech_started", {"item_id": self._turn_item, "audio_start_ms": 0})
 
     def _stops(self) -> None:
@@ -210,7 +195,7 @@ class Session:
         self._later(THINKS_S, self._answer)
 
     def _answer(self) -> None:
-        if self._active is not None or self.quiet or self.party is None:
+        if self._active is not None or self.quiet or self.caller is None:
             return
         if self.escalates:
             self.quiet = True
@@ -221,22 +206,23 @@ class Session:
     # --- the model's speech
 
     def _speak(self, frames: int, metadata: dict[str, str] | None = None) -> None:
-        if self.party is None:
+        if self.caller is None:
             return
         answer = self._active = Answer(self._ids, metadata)
         self._emit_all(answer.opening())
-        item = self.party.down.new_item(frames, time.monotonic())
-        pieces = -(-len(item.audio) // script.PIECE_BYTES)
+        sound = self.caller.new_item(frames)
+        pieces = -(-len(sound) // script.PIECE_BYTES)
         for piece in range(pieces):
-            self._later(BURST_S * piece / pieces, lambda piece=piece: self._piece(answer, item, piece, pieces))
+            self._later(BURST_S * piece / pieces, lambda piece=piece: self._piece(answer, sound, piece, pieces))
         self._later(BURST_S, lambda: self._finish(answer))
 
-    def _piece(self, answer: Answer, item: Item, piece: int, pieces: int) -> None:
+    def _piece(self, answer: Answer, sound: bytes, piece: int, pieces: int) -> None:
         self._emit(*answer.words(piece, pieces))
         start = piece * script.PIECE_BYTES
-        audio = item.audio[start : start + script.PIECE_BYTES]
+        audio = sound[start : start + script.PIECE_BYTES]
         text = answer.delta(audio)
-        item.sent.append((start + len(audio), time.monotonic()))
+        if self.caller is not None:
+            self.caller.piece_sent(start + len(audio))
         self._line.send(text)
 
     def _finish(self, answer: Answer) -> None:

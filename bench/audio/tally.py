@@ -24,14 +24,6 @@ def _samples() -> "array[float]":
 class Tally:
     """Delays are milliseconds. `begin` forgets what was measured before, never what was wrong."""
 
-    up: "array[float]" = field(default_factory=_samples)
-    """A caller's frame: sent on the media socket, until it is read from the model's."""
-    down: "array[float]" = field(default_factory=_samples)
-    """The model's audio: sent in a delta, until it is read from the media socket."""
-    clear: "array[float]" = field(default_factory=_samples)
-    """`speech_started` sent while audio plays, until `clear` is read."""
-    late: "array[float]" = field(default_factory=_samples)
-    """The generator itself: by how much a frame was sent after its time."""
     set_up: "array[float]" = field(default_factory=_samples)
     """A call: from its first request until its model's session is configured."""
     counts: Counter[str] = field(default_factory=Counter[str])
@@ -40,8 +32,7 @@ class Tally:
 
     def begin(self) -> None:
         """The window begins."""
-        for samples in (self.up, self.down, self.clear, self.late, self.set_up):
-            del samples[:]
+        del self.set_up[:]
         self.counts.clear()
 
     def complain(self, kind: str, detail: str) -> None:
