@@ -4,6 +4,7 @@ Heavy imports wait until their command is called.
 """
 
 import asyncio
+import gc
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -62,13 +63,15 @@ def serve(
 ) -> None:
     """Answer calls until told to stop. On SIGTERM, calls in progress are finished first."""
     _point_out_misspelt(env_file)
-    start = _start(env_file)
+    with _nothing_is_garbage():
+        start = _start(env_file)
     with _listening():
         if (number := workers or start.settings.workers) > 1:
             from voice_openai_connect.supervisor import run_workers
 
             raise typer.Exit(run_workers(start.settings, number, env_file=env_file))
-        from voice_openai_connect.build import run_gateway
+        with _nothing_is_garbage():
+            from voice_openai_connect.build import run_gateway
 
         raise typer.Exit(run_gateway(start.settings, start.profiles, start.tools))
 
@@ -82,9 +85,10 @@ def worker(
     env_file: EnvFile = DEFAULT_ENV_FILE,
 ) -> None:
     """One of the processes that `serve --workers` starts. Of no use by itself."""
-    start = _start(env_file)
-    from voice_openai_connect.build import run_gateway
-    from voice_openai_connect.gateway.siblings import Seat
+    with _nothing_is_garbage():
+        start = _start(env_file)
+        from voice_openai_connect.build import run_gateway
+        from voice_openai_connect.gateway.siblings import Seat
 
     settings = start.settings.model_copy(update={"port": port})
     with _listening():
@@ -215,6 +219,16 @@ def _start(env_file: Path) -> "Start":
 
     with _explained():
         return load_start(env_file=env_file)
+
+
+@contextmanager
+def _nothing_is_garbage() -> Generator[None]:
+    """While a command is being loaded, looking for garbage takes a tenth of the time and finds none."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager

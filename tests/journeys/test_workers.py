@@ -19,7 +19,7 @@ WORKERS = {"WORKERS": "2", "CONSOLE_TOKEN": "for-operators-only"}
 OPERATOR = {"authorization": f"Bearer {WORKERS['CONSOLE_TOKEN']}"}
 CALLS_MAX = 30
 """The kernel chooses the worker: that so many calls all go to the same one happens to nobody."""
-ASKED = 8
+ASKED = 4
 """Each on a connection of its own, so that both workers get some of the questions."""
 
 
