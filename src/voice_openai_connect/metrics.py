@@ -107,7 +107,8 @@ class Metrics:
         self.queues_unattended(closed=0, unstaffed=0)
         self._delivered_late = self._counter("outbox_delivered", "Conversations whose outbox the CRM has taken")
         self._given_up = self._counter("outbox_given_up", "Conversations that the CRM will never get", "reason")
-        self._not_kept = self._counter("outbox_not_kept", "What the outbox could not keep", "reason")
+        self._not_kept = self._counter("outbox_not_kept", "What neither the outbox nor the CRM took", "reason")
+        self._bypassed = self._counter("outbox_bypassed", "What only the CRM took, and the outbox did not", "reason")
         self._broken = self._counter("errors", "What broke and should not", "what")
         self._facts = self._fact_counters()
 
@@ -211,8 +212,12 @@ class Metrics:
         self._count(self._given_up, reason)
 
     def outbox_not_kept(self, reason: str) -> None:
-        """The outbox could not keep something."""
+        """Neither the outbox nor the CRM took something."""
         self._count(self._not_kept, reason)
+
+    def outbox_bypassed(self, reason: str) -> None:
+        """The outbox did not take something, and the CRM did at once."""
+        self._count(self._bypassed, reason)
 
     def broke(self, what: str) -> None:
         """Something broke that should not."""

@@ -43,7 +43,11 @@ class OutboxObserver(Protocol):
         ...
 
     def not_kept(self, conversation_id: str, error: BaseException) -> None:
-        """The shelf did not take it; it is offered to the CRM at once."""
+        """Neither the shelf took it, for this `error`, nor then the CRM: it is lost, unless it is kept once more."""
+        ...
+
+    def bypassed(self, conversation_id: str, error: BaseException) -> None:
+        """The shelf did not take it, for this `error`; the CRM has taken it at once."""
         ...
 
     def failed(self, what: str, error: BaseException) -> None:
@@ -111,18 +115,25 @@ class CrmOutbox:
         try:
             await self._shelf.keep(entry, wait_s=wait_s)
         except Exception as error:  # noqa: BLE001 - without a shelf there is still the CRM itself
-            self._observer.not_kept(entry.conversation_id, error)
-            await self._deliver_at_once(entry)
+            await self._deliver_at_once(entry, error)
         else:
             self._not_before[entry.conversation_id] = self._clock() + wait_s
             self._news.set()
 
-    async def _deliver_at_once(self, entry: OutboxEntry) -> None:
+    async def _deliver_at_once(self, entry: OutboxEntry, not_kept: Exception) -> None:
         """Without the shelf; goes on also when whoever keeps it has no more time. Raises what the CRM does."""
-        task = asyncio.create_task(self._within_its_time(entry), name=f"deliver {entry.conversation_id}")
+        task = asyncio.create_task(self._bypass(entry, not_kept), name=f"deliver {entry.conversation_id}")
         self._at_once.add(task)
         task.add_done_callback(self._done_at_once)
         await asyncio.shield(task)
+
+    async def _bypass(self, entry: OutboxEntry, not_kept: Exception) -> None:
+        try:
+            await self._within_its_time(entry)
+        except BaseException:  # also when the process has no time left for it
+            self._observer.not_kept(entry.conversation_id, not_kept)
+            raise
+        self._observer.bypassed(entry.conversation_id, not_kept)
 
     def _done_at_once(self, task: asyncio.Task[None]) -> None:
         self._at_once.discard(task)
