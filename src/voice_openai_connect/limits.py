@@ -258,6 +258,9 @@ TWILIO_TWIML_CHARS: Final = 4_000
 SHUTDOWN_S: Final = 30
 """For calls to end by themselves, and as much again for the rest to be handed over: longer than any handover."""
 
+PAUSE_DOUBLINGS: Final = 10
+"""Of a pause after failures: a thousand times the first one is beyond every longest pause, and numbers stay small."""
+
 # --- What is remembered of a conversation
 TURNS_KEPT: Final = 400
 """An hour of talk; the oldest go first."""

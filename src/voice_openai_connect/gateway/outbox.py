@@ -17,6 +17,7 @@ from voice_openai_connect import limits
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.outbox_entry import Expired, NotDue, OutboxEntry
 from voice_openai_connect.call.ticket_note import TicketNote
+from voice_openai_connect.gateway.pause import doubled
 from voice_openai_connect.gateway.ports import Crm, OutboxShelf
 
 _FOR_A_PERSON: Final = frozenset({"unauthorized", "forbidden", "not_set_up", "daily_limit"})
@@ -246,8 +247,8 @@ class CrmOutbox:
     def _pause(self, error: Exception) -> float:
         """Seconds until anything is tried again; also the time for which this entry rests for everybody."""
         for_a_person = _reason(error) in _FOR_A_PERSON
-        doubled = limits.OUTBOX_PAUSE_FIRST_S * 2 ** min(self._failures, 10)
-        wait_s = self._jitter(limits.OUTBOX_DENIED_S if for_a_person else min(doubled, limits.OUTBOX_PAUSE_MAX_S))
+        longer = doubled(limits.OUTBOX_PAUSE_FIRST_S, self._failures, at_most_s=limits.OUTBOX_PAUSE_MAX_S)
+        wait_s = self._jitter(limits.OUTBOX_DENIED_S if for_a_person else longer)
         wait_s = max(wait_s, min(getattr(error, "wait_s", None) or 0.0, limits.OUTBOX_DENIED_S))
         self._failures += 1
         self._paused_until = self._clock() + wait_s
