@@ -12,6 +12,8 @@ UV_VERSION := 0.13.9
 export UV_PROJECT_ENVIRONMENT := .venv
 # The interpreter is the machine's own; nothing but packages is fetched.
 export UV_PYTHON_DOWNLOADS := never
+# What is compiled once is kept, whatever the machine's own habit: every worker and every gateway of a test imports it.
+export PYTHONDONTWRITEBYTECODE :=
 RUN := .venv/bin/
 
 help: ## what can be made

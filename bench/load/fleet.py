@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from bench.load import webhook
-from voice_openai_connect.simulator.gateway_process import GatewayProcess, free_port
+from voice_openai_connect.simulator.gateway_process import GatewayProcess
+from voice_openai_connect.simulator.ports import free_port
 
 ROOT: Final = Path(__file__).parents[2]
 CHECK_S: Final = 0.1

@@ -5,6 +5,7 @@ another model, store or CRM passes it to `open_gateway`; nothing below this file
 """
 
 import asyncio
+import gc
 import hashlib
 import random
 import socket
@@ -29,6 +30,7 @@ from voice_openai_connect.config import Settings
 from voice_openai_connect.gateway.admission import Admission, calls_that_fit, free_descriptors, watch_lag
 from voice_openai_connect.gateway.aftercare import Aftercare
 from voice_openai_connect.gateway.app import Front, Gateway, build_app
+from voice_openai_connect.gateway.lifeline import supervised
 from voice_openai_connect.gateway.model_breaker import ModelBreaker
 from voice_openai_connect.gateway.outbox import CrmOutbox
 from voice_openai_connect.gateway.picows_media import media_protocol
@@ -36,11 +38,12 @@ from voice_openai_connect.gateway.ports import Crm, HandoverStore, ModelLeg, Out
 from voice_openai_connect.gateway.presence import QueuePresence
 from voice_openai_connect.gateway.server import DrainingServer, listening_socket, server_config
 from voice_openai_connect.gateway.session_manager import SessionManager
+from voice_openai_connect.gateway.siblings import Seat, open_door
 from voice_openai_connect.gateway.stream_handler import Outside
 from voice_openai_connect.integrations.model_socket import OpenModelSocket, open_picows, open_websockets
 from voice_openai_connect.integrations.openai_client import RealtimeLeg
 from voice_openai_connect.logs import configure_logging, get_logger
-from voice_openai_connect.metrics import Metrics
+from voice_openai_connect.metrics import Metrics, count_in
 from voice_openai_connect.observers import CallWatch, FrontWatch, ModelWatch, OutboxWatch, PresenceWatch
 from voice_openai_connect.own_tools import OwnTool
 from voice_openai_connect.profile import Profile, Profiles
@@ -69,6 +72,19 @@ class Parts:
     """What carries the media sockets; None where that is left to the application."""
     presence: QueuePresence | None
     """None where nobody asks who is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What the process is to the gateway in it."""
+
+    own_loop: bool = True
+    """Nothing else runs on this event loop, so that its lag is the gateway's own."""
+    seat: Seat | None = None
+    """Its place among several on the same port; None where there are no others."""
+
+
+OWN_PROCESS: Final = Process()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +178,20 @@ async def open_gateway(
     store: HandoverStore | None = None,
     crm: Crm | None = None,
     outbox: Outbox | None = None,
-    own_loop: bool = True,
+    process: Process = OWN_PROCESS,
 ) -> AsyncGenerator[Parts, None]:
     """Everything a process needs to answer calls; closed again when the block is left.
 
     What is passed is used instead of OpenAI, DynamoDB or HubSpot, and stays open: whoever made it closes it. A store
-    of one's own comes with an `outbox` of one's own, or without one. `own_loop` says that nothing else runs on this
-    event loop, so that its lag is the gateway's own.
+    of one's own comes with an `outbox` of one's own, or without one. `process` says where all this runs.
     """
-    metrics = Metrics()
+    seat = process.seat
+    metrics = Metrics(seat.metrics if seat else None)
     watch = FrontWatch(metrics)
     async with AsyncExitStack() as stack:
         services = await _services(stack, settings, metrics, store=store, crm=crm, outbox=outbox)
         admission = Admission(calls_per_second=settings.max_calls_per_second)
-        if own_loop:
+        if process.own_loop:
             await stack.enter_async_context(_measuring_lag(admission, metrics))
         sessions = SessionManager(
             services.store,
@@ -183,6 +199,7 @@ async def open_gateway(
             on_failure=watch.failed,
             on_lost=watch.caller_lost,
             admission=admission,
+            seat=seat,
         )
         stack.push_async_callback(sessions.questions.close)
         presence = _presence(settings, profiles, sessions, metrics) if services.outbox is not None else None
@@ -209,8 +226,10 @@ async def open_gateway(
             aftercare=aftercare,
             make_call=_call_maker(settings.record_calls),
             model_is_up=lambda: not counter.breaker.is_open,
+            seat=seat,
         )
         media = media_protocol(gateway.media_door) if settings.media_socket == "picows" else None
+        await stack.enter_async_context(open_door(seat, sessions))
         yield Parts(build_app(gateway, watch), gateway, sessions, metrics, media, presence)
 
 
@@ -291,12 +310,25 @@ def _front(settings: Settings) -> Front:
     )
 
 
-def run_gateway(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool] = ()) -> int:
-    """Serve until told to stop; the process's exit status. Raises `CannotListenError` before anything has begun."""
-    configure_logging(settings.log_level, full_numbers=settings.log_full_numbers, secrets=settings.secrets())
-    with listening_socket(settings.host, settings.port) as listening:
-        _say_what_is_unusual(settings)
-        _run(_serve(settings, profiles, tools, listening))
+def run_gateway(
+    settings: Settings, profiles: Profiles, tools: Sequence[OwnTool] = (), *, seat: Seat | None = None
+) -> int:
+    """Serve until told to stop; the process's exit status. Raises `CannotListenError` before anything has begun.
+
+    A process with a `seat` is one of several on the port, and standard input is its line to their supervisor.
+    """
+    configure_logging(
+        settings.log_level,
+        full_numbers=settings.log_full_numbers,
+        secrets=settings.secrets(),
+        worker=seat.number if seat else None,
+    )
+    if seat is not None:
+        count_in(seat.metrics, seat.number)
+    with listening_socket(settings.host, settings.port, shared=seat is not None) as listening:
+        if seat is None or seat.number == 0:
+            _say_what_is_unusual(settings)
+        _run(_serve(settings, profiles, tools, listening, seat))
     return 0
 
 
@@ -314,17 +346,32 @@ def _say_what_is_unusual(settings: Settings) -> None:
         log.warning("crm_off", detail="HUBSPOT_ACCESS_TOKEN is not set: calls are handed over without a ticket")
 
 
-async def _serve(settings: Settings, profiles: Profiles, tools: Sequence[OwnTool], listening: socket.socket) -> None:
+async def _serve(
+    settings: Settings, profiles: Profiles, tools: Sequence[OwnTool], listening: socket.socket, seat: Seat | None
+) -> None:
     async with (
-        open_gateway(settings, profiles, tools) as parts,
+        open_gateway(settings, profiles, tools, process=Process(seat=seat)) as parts,
         written_down(parts.metrics, settings.cloudwatch_service),
     ):
         port = listening.getsockname()[1]
         sessions, config = parts.sessions, server_config(parts.app, host=settings.host, port=port, media=parts.media)
         server = DrainingServer(config, sessions.drain, sessions.hasten)
+        _settle_down()
         log.info("serving", host=settings.host, port=port, public=settings.public_base_url)
-        async with _drained_when_target_goes(settings, port, server):
+        async with (
+            _drained_when_target_goes(settings, port, server),
+            supervised(server.until_started) if seat else nullcontext(),
+        ):
             await server.serve([listening])
+
+
+def _settle_down() -> None:
+    """Everything that a start has made stays to the end.
+
+    Left to the collector, it would be looked through again and again, each time 60 ms in which all calls wait.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _drained_when_target_goes(

@@ -4,6 +4,7 @@ Heavy imports wait until their command is called.
 """
 
 import asyncio
+import gc
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from voice_openai_connect import __version__, limits
 
 if TYPE_CHECKING:
     from voice_openai_connect.config import Settings
+    from voice_openai_connect.startup import Start
 
 USAGE_ERROR: Final = 2
 """The exit status for settings, profiles and arguments that cannot be used."""
@@ -52,21 +54,45 @@ def _root(
 
 
 @app.command()
-def serve(env_file: EnvFile = DEFAULT_ENV_FILE) -> None:
+def serve(
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=limits.WORKERS_MAX, help="Processes that share the port; else WORKERS, else 1."),
+    ] = None,
+    env_file: EnvFile = DEFAULT_ENV_FILE,
+) -> None:
     """Answer calls until told to stop. On SIGTERM, calls in progress are finished first."""
-    from voice_openai_connect.startup import load_start
-
     _point_out_misspelt(env_file)
-    with _explained():
-        start = load_start(env_file=env_file)
-    from voice_openai_connect.build import run_gateway
-    from voice_openai_connect.gateway.server import CannotListenError
+    with _nothing_is_garbage():
+        start = _start(env_file)
+    with _listening():
+        if (number := workers or start.settings.workers) > 1:
+            from voice_openai_connect.supervisor import run_workers
 
-    try:
+            raise typer.Exit(run_workers(start.settings, number, env_file=env_file))
+        with _nothing_is_garbage():
+            from voice_openai_connect.build import run_gateway
+
         raise typer.Exit(run_gateway(start.settings, start.profiles, start.tools))
-    except CannotListenError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+
+
+@app.command(hidden=True)
+def worker(
+    room: Annotated[Path, typer.Option(help="The folder that the workers share.")],
+    number: Annotated[int, typer.Option(help="Which of them this is, from 0.")],
+    workers: Annotated[int, typer.Option(help="How many there are.")],
+    port: Annotated[int, typer.Option(help="The port that they share.")],
+    env_file: EnvFile = DEFAULT_ENV_FILE,
+) -> None:
+    """One of the processes that `serve --workers` starts. Of no use by itself."""
+    with _nothing_is_garbage():
+        start = _start(env_file)
+        from voice_openai_connect.build import run_gateway
+        from voice_openai_connect.gateway.siblings import Seat
+
+    settings = start.settings.model_copy(update={"port": port})
+    with _listening():
+        raise typer.Exit(run_gateway(settings, start.profiles, start.tools, seat=Seat(room, number, workers)))
 
 
 @app.command()
@@ -186,6 +212,36 @@ def profile_check(file: Annotated[Path, typer.Argument(help="A profile (TOML).")
 def _refuse(text: str) -> NoReturn:
     typer.echo(text, err=True)
     raise typer.Exit(USAGE_ERROR)
+
+
+def _start(env_file: Path) -> "Start":
+    from voice_openai_connect.startup import load_start
+
+    with _explained():
+        return load_start(env_file=env_file)
+
+
+@contextmanager
+def _nothing_is_garbage() -> Generator[None]:
+    """While a command is being loaded, looking for garbage takes a tenth of the time and finds none."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
+def _listening() -> Generator[None]:
+    """An address that cannot be listened on ends the command with one sentence."""
+    from voice_openai_connect.gateway.server import CannotListenError
+    from voice_openai_connect.supervisor import CannotSuperviseError
+
+    try:
+        yield
+    except (CannotListenError, CannotSuperviseError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
 
 
 def _settings(env_file: Path) -> "Settings":

@@ -101,9 +101,12 @@ class Settings(OwnFiles):
     port: int = Field(8000, ge=0, le=65_535, description="The port to listen on; 0 takes any free one")
     log_level: Literal["INFO", "DEBUG"] = Field("INFO", description="How much is logged")
     log_full_numbers: bool = Field(default=False, description="Whether logs show whole phone numbers")
-    max_calls: int = Field(limits.MAX_CALLS, ge=1, le=10_000, description="Calls at a time on this process")
+    workers: int = Field(
+        1, ge=1, le=limits.WORKERS_MAX, description="Processes that share the port, no more than there are cores"
+    )
+    max_calls: int = Field(limits.MAX_CALLS, ge=1, le=10_000, description="Calls at a time on each process")
     max_calls_per_second: float = Field(
-        limits.CALLS_PER_SECOND, gt=0, le=1_000, description="New calls a second on this process, in the long run"
+        limits.CALLS_PER_SECOND, gt=0, le=1_000, description="New calls a second on each process, in the long run"
     )
     media_socket: Literal["picows", "websockets"] = Field(
         "picows", description="What carries the audio: picows, or websockets, which is plainer and three times as dear"

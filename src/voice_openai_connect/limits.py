@@ -265,6 +265,9 @@ TWILIO_TWIML_CHARS: Final = 4_000
 SHUTDOWN_S: Final = 30
 """For calls to end by themselves, and as much again for the rest to be handed over: longer than any handover."""
 
+PAUSE_DOUBLINGS: Final = 10
+"""Of a pause after failures: a thousand times the first one is beyond every longest pause, and numbers stay small."""
+
 # --- What is remembered of a conversation
 TURNS_KEPT: Final = 400
 """An hour of talk; the oldest go first."""
@@ -331,6 +334,26 @@ TARGET_REQUEST_S: Final = 5.0
 """One question, within AWS; it takes some ten milliseconds, and nobody waits for it."""
 TASK_METADATA_BYTES: Final = 262_144
 """What ECS says about a task: some kilobytes for each of its containers, of which there are ten at the most."""
+WORKERS_MAX: Final = 64
+"""Processes of one instance. Each is asked by all the others, and more cores than this are better spread."""
+WORKER_START_S: Final = 60.0
+"""From a worker's birth to its first call; it takes two seconds, or some more where all of them start at once."""
+WORKER_BEAT_S: Final = 1.0
+"""How often a worker says that its event loop comes round."""
+WORKER_BEATS_MISSED: Final = 3
+"""Waits of `WORKER_SILENT_S` in a row, so that a machine that stood still itself takes nobody for dead."""
+WORKER_SILENT_S: Final = 5.0
+"""Without a sign of a worker. After three of them its callers have long been hearing nothing."""
+WORKER_PAUSE_FIRST_S: Final = 0.5
+"""Before a worker that has died is replaced; doubled with each that dies young."""
+WORKER_PAUSE_MAX_S: Final = 30.0
+"""Between two tries with a worker that cannot live; the others serve meanwhile."""
+WORKER_OLD_S: Final = 60.0
+"""A worker that dies later than this dies of something new, and is replaced as the first one was."""
+SIBLING_S: Final = 0.5
+"""For a worker's answer to another: it takes a millisecond, unless its event loop stands still."""
+SIBLING_BYTES: Final = 4_194_304
+"""Of such an answer: ten thousand calls are a megabyte and a half."""
 SOCKET_CLOSE_S: Final = 1.0
 """To send what is queued, and again for the close itself. A peer that needs longer does not read."""
 

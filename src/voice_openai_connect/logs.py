@@ -56,12 +56,16 @@ def configure_logging(
     full_numbers: bool = False,
     secrets: Iterable[str] = (),
     stream: BinaryIO | None = None,
+    worker: int | None = None,
 ) -> None:
-    """Send all logging of this process, ours and the libraries', as JSON lines to `stream` (default: stdout)."""
+    """Send all logging of this process, ours and the libraries', as JSON lines to `stream` (default: stdout).
+
+    Where several processes write to one place, `worker` tells their lines apart.
+    """
     threshold = logging.getLevelNamesMapping()[level]
     structlog.reset_defaults()
     structlog.configure(
-        processors=[merge_contextvars, _Line(Redaction(full_numbers=full_numbers, secrets=secrets))],
+        processors=[merge_contextvars, _Line(Redaction(full_numbers=full_numbers, secrets=secrets), worker)],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Steadfast(stream or sys.stdout.buffer))),
         cache_logger_on_first_use=False,
@@ -95,8 +99,9 @@ class _Steadfast:
 class _Line:
     """The last processor: a line's facts in their agreed order, redacted, as JSON."""
 
-    def __init__(self, redaction: Redaction) -> None:
+    def __init__(self, redaction: Redaction, worker: int | None) -> None:
         self._redaction = redaction
+        self._worker = {} if worker is None else {"worker": worker}
         self._encode = msgspec.json.Encoder().encode
 
     def __call__(self, _: object, level: str, facts: MutableMapping[str, Any]) -> bytes:
@@ -107,7 +112,7 @@ class _Line:
             facts.update(_trouble(trouble))
         ordered = {key: facts.pop(key) for key in _FIRST_KEYS if key in facts}
         stamp = ordered.pop("timestamp")
-        return self._encode({"timestamp": stamp, **self._clean(ordered), **self._clean(facts)})
+        return self._encode({"timestamp": stamp, **self._clean(ordered), **self._clean(facts), **self._worker})
 
     def _clean(self, facts: MutableMapping[str, Any]) -> dict[str, object]:
         return {key: self._redaction.value(value) for key, value in facts.items()}

@@ -4,12 +4,15 @@ Names begin with ``voice_connect_``; times are in seconds. Labels are names from
 short name, or one too many for its metric, is counted as ``other``: nothing from outside can make the list grow.
 """
 
+import os
 import re
 from collections.abc import Sequence
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.escalation import Reason
@@ -52,20 +55,15 @@ class Labels:
 
 
 class Metrics:
-    """Everything that is counted, and the exposition of it."""
+    """Everything that is counted, and the exposition of it: of this process, or of all that count in `shared`."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Path | None = None) -> None:
         self.registry = CollectorRegistry()
+        self._exposed = self.registry if shared is None else _merged(shared)
         self._labels: dict[MetricWrapperBase, tuple[Labels, ...]] = {}
-        self._active = Gauge(
-            "voice_connect_active_calls", "Calls that the assistant is in at this moment", registry=self.registry
-        )
-        self._model_down = Gauge(
-            "voice_connect_model_down", "1 while new calls go straight to a person", registry=self.registry
-        )
-        self._lag = Gauge(
-            "voice_connect_loop_lag_seconds", "How late the event loop is, smoothed", registry=self.registry
-        )
+        self._active = self._gauge("active_calls", "Calls that the assistant is in at this moment", "livesum")
+        self._model_down = self._gauge("model_down", "1 while new calls go straight to a person", "livemax")
+        self._lag = self._gauge("loop_lag_seconds", "How late the event loop is, smoothed", "livemax")
         self._call_s = self._histogram("call_seconds", "Length of calls with the assistant", _CALL_S)
         self._first_audio = self._histogram(
             "first_audio_seconds", "From the end of the caller's speech to the first sound of the answer", _TURN_S
@@ -95,21 +93,22 @@ class Metrics:
         self._throttles = self._counter("dynamodb_throttles", "Answers in which DynamoDB asked us to slow down")
         self._crm_failures = self._counter("crm_failures", "What the CRM could not be got to do", "what", "reason")
         self._crm_skipped = self._counter("crm_skipped", "What the CRM was not asked for", "what", "reason")
-        self._owed = Gauge(
-            "voice_connect_outbox_pending",
+        self._owed = self._gauge(
+            "outbox_pending",
             "Conversations that the CRM is still owed something of, as far as this process knows",
-            registry=self.registry,
+            "livemax",
         )
-        self._unattended = Gauge(
-            "voice_connect_queues_unattended",
+        self._unattended = self._gauge(
+            "queues_unattended",
             "Queues that are known to have nobody, as far as this process knows, and why",
-            ["why"],
-            registry=self.registry,
+            "livemax",
+            "why",
         )
         self.queues_unattended(closed=0, unstaffed=0)
         self._delivered_late = self._counter("outbox_delivered", "Conversations whose outbox the CRM has taken")
         self._given_up = self._counter("outbox_given_up", "Conversations that the CRM will never get", "reason")
-        self._not_kept = self._counter("outbox_not_kept", "What the outbox could not keep", "reason")
+        self._not_kept = self._counter("outbox_not_kept", "What neither the outbox nor the CRM took", "reason")
+        self._bypassed = self._counter("outbox_bypassed", "What only the CRM took, and the outbox did not", "reason")
         self._broken = self._counter("errors", "What broke and should not", "what")
         self._facts = self._fact_counters()
 
@@ -213,8 +212,12 @@ class Metrics:
         self._count(self._given_up, reason)
 
     def outbox_not_kept(self, reason: str) -> None:
-        """The outbox could not keep something."""
+        """Neither the outbox nor the CRM took something."""
         self._count(self._not_kept, reason)
+
+    def outbox_bypassed(self, reason: str) -> None:
+        """The outbox did not take something, and the CRM did at once."""
+        self._count(self._bypassed, reason)
 
     def broke(self, what: str) -> None:
         """Something broke that should not."""
@@ -222,7 +225,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """The exposition, in the format that `content_type` names."""
-        return generate_latest(self.registry)
+        return generate_latest(self._exposed)
 
     content_type: Final = CONTENT_TYPE_LATEST
 
@@ -270,9 +273,38 @@ class Metrics:
         self._labels[counter] = (*(Labels() for _ in labels), *map(Labels, known.values()))
         return counter
 
+    def _gauge(self, name: str, text: str, merge: Literal["livesum", "livemax"], *labels: str) -> Gauge:
+        """`merge` says what several workers that live make together: what is theirs adds up, what all see does not."""
+        return Gauge(f"voice_connect_{name}", text, labels, registry=self.registry, multiprocess_mode=merge)
+
     def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
         return Histogram(f"voice_connect_{name}", text, buckets=buckets, registry=self.registry)
 
     def _count(self, counter: Counter, *values: str, amount: float = 1) -> None:
         labels = [keep(value) for keep, value in zip(self._labels[counter], values, strict=True)]
         (counter.labels(*labels) if labels else counter).inc(amount)
+
+
+# --- Several processes that count together: prometheus_client's multi-process mode
+
+
+def count_in(folder: Path, worker: int) -> None:
+    """Count in files below `folder`, together with the other workers. To be called before the first `Metrics` is made.
+
+    The files outlive the process: one that takes the place of a dead worker counts on where that one stopped, so that
+    nothing it counted is lost, and no sum ever goes down.
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    values.ValueClass = values.MultiProcessValue(lambda: worker)  # pyright: ignore[reportUnknownMemberType]
+
+
+def forget_what_was_live(folder: Path, worker: int) -> None:
+    """A worker has died, and with it the calls that it had on the line."""
+    for file in folder.glob(f"gauge_live*_{worker}.db"):
+        file.unlink()
+
+
+def _merged(folder: Path) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(folder))
+    return registry

@@ -96,6 +96,11 @@ def _is_a_service_s_own(error: BaseException) -> bool:
     return type(error).__module__.startswith("voice_openai_connect.") and hasattr(error, "reason")
 
 
+def _reason(error: BaseException) -> str:
+    """In one word, for a label."""
+    return str(getattr(error, "reason", "failed"))
+
+
 def _writer(fact: Tell) -> Callable[..., object]:
     """The level at which a fact is written down."""
     if fact.fact in _MANY:
@@ -215,9 +220,14 @@ class OutboxWatch:
         write("outbox_paused", reason=reason, seconds=round(seconds), **remedy)
 
     def not_kept(self, conversation_id: str, error: BaseException) -> None:
-        """The table did not take it; it goes to the CRM at once, or is lost."""
-        self._metrics.outbox_not_kept(str(getattr(error, "reason", "failed")))
+        """Neither the table nor the CRM took it: somebody has to look at this conversation by hand."""
+        self._metrics.outbox_not_kept(_reason(error))
         _log.error("outbox_not_kept", conversation_id=conversation_id, exc_info=error)
+
+    def bypassed(self, conversation_id: str, error: BaseException) -> None:
+        """The table did not take it, and the CRM did: nothing is lost, but the table should be looked at."""
+        self._metrics.outbox_bypassed(_reason(error))
+        _log.warning("outbox_bypassed", conversation_id=conversation_id, exc_info=error)
 
     def failed(self, what: str, error: BaseException) -> None:
         """Something could not be done, and is tried again later."""

@@ -154,6 +154,8 @@ def _nothing_known(call: CallRecord) -> str:
 
 
 def _broken_off(item: CallItem) -> str:
+    if item.stopped_stream and item.asked_at is None:
+        return "the caller hung up in the moment in which the line broke; only the note of it is missing"
     if item.asked_at is None:
         return "the line broke or the process stopped, and Twilio asked nobody what is next: the caller was cut off"
     return "the conversation broke off, Twilio asked what is next, and no new stream came: the caller may have left"

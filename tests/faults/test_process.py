@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -22,7 +23,8 @@ from voice_openai_connect.recording.replay import replay
 from voice_openai_connect.simulator import gateway_process
 from voice_openai_connect.simulator.caller import Listen, Press, Wait
 from voice_openai_connect.simulator.ecs import METADATA_PATH, TARGET_GROUP, SimulatedEcs
-from voice_openai_connect.simulator.gateway_process import GatewayProcess, free_port
+from voice_openai_connect.simulator.gateway_process import GatewayProcess
+from voice_openai_connect.simulator.ports import free_port
 from voice_openai_connect.simulator.town import CONNECT_NUMBER, FALLBACK_URL, Town
 from voice_openai_connect.simulator.witness import (
     END_S,
@@ -262,6 +264,36 @@ async def test_S3_a_kill_with_another_instance_there(quick_town: OpenTown, tmp_p
     recorded = tmp_path / f"{call.sid}.jsonl"
     assert replay(recorded).differences == []
     assert b"CallerTranscribed" in recorded.read_bytes()
+
+
+async def test_S3_a_kill_of_one_worker_of_two(quick_town: OpenTown) -> None:
+    """Fault: SIGKILL of the one worker that has the call, of two that share the port.
+
+    Hears: a short interruption; then the conversation goes on. The worker is replaced, and what it had counted stays.
+    """
+    async with quick_town(["Tell me more."], own_process=True, settings={"WORKERS": "2"}) as town:
+        gateway = town.gateway
+        assert gateway is not None
+        call = await ring(town)
+        await in_conversation(town, call)
+        worker = next(line["worker"] for line in gateway.log if line["message"] == "call_started")
+        os.kill(pids(gateway, worker)[0], signal.SIGKILL)
+
+        assert await answers(await goes_on(town, call))
+        assert told(gateway, "resumed") == ["1"]
+        await until(lambda: has_lived_twice(gateway, worker))
+        counted = await gateway.metrics()
+        assert "voice_connect_calls_started_total 2.0" in counted
+        assert "voice_connect_active_calls 1.0" in counted
+
+
+def pids(gateway: GatewayProcess, worker: int) -> list[int]:
+    """The processes that have served as this worker, in order."""
+    return [line["pid"] for line in gateway.log if line["message"] == "worker_serves" and line["worker"] == worker]
+
+
+async def has_lived_twice(gateway: GatewayProcess, worker: int) -> bool:
+    return len(pids(gateway, worker)) == 2
 
 
 async def test_S3_a_kill_of_the_only_instance(quick_town: OpenTown) -> None:

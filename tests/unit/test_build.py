@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from voice_openai_connect.build import Counter, Parts, Services, open_gateway
+from voice_openai_connect.build import Counter, Parts, Process, Services, open_gateway
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
@@ -154,6 +154,9 @@ class OwnStore:
     async def note_asked(self, call_sid: str) -> None:
         return
 
+    async def note_stopped(self, call_sid: str, stream_sid: str) -> None:
+        return
+
     async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
         return True
 
@@ -252,7 +255,7 @@ async def test_the_event_loop_s_lag_is_measured_where_the_loop_is_the_gateway_s_
     settings = settings_with()
     async with instance(settings):
         assert watchers() == 1
-    async with open_gateway(settings, load_profiles(settings.agent_profile), own_loop=False):
+    async with open_gateway(settings, load_profiles(settings.agent_profile), process=Process(own_loop=False)):
         assert watchers() == 0
 
 

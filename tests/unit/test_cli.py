@@ -211,6 +211,33 @@ def test_the_command_line_starts_without_loading_what_it_may_not_need() -> None:
     assert seen.stdout.strip() == "[]"
 
 
+def test_a_gateway_loads_nothing_that_only_the_demo_the_tests_or_another_audio_format_need() -> None:
+    heavy = {
+        "awscli",
+        "boto3",
+        "gruut",
+        "hypothesis",
+        "moonshine_voice",
+        "numpy",
+        "onnxruntime",
+        "openai",
+        "pytest",
+        "soxr",
+        "twilio",
+    }
+    ours = {
+        f"voice_openai_connect.{name}"
+        for name in ("capacity", "doctor", "reconcile", "recording.replay", "simulator", "supervisor")
+    }
+    code = (
+        "import sys, voice_openai_connect.cli, voice_openai_connect.startup, voice_openai_connect.build;"
+        f"print(sorted({heavy | ours!r} & set(sys.modules)))"
+    )
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert seen.stdout.strip() == "[]"
+
+
 def test_the_scenarios_of_the_demo_are_listed_and_others_are_refused() -> None:
     listed, refused = run("demo", "--list"), run("demo", "--scenario", "nonesuch")
 

@@ -240,6 +240,7 @@ def test_what_becomes_of_the_outbox_is_logged_by_conversation_and_counted(lines:
     watch.delivered("conv-1")
     watch.given_up("conv-2", "invalid")
     watch.not_kept("conv-3", StoreError("full"))
+    watch.bypassed("conv-4", StoreError("throttled"))
     watch.failed("deliver", CrmError("invalid", permanent=True))
     watch.failed("outbox", ValueError("what the caller said"))
 
@@ -248,6 +249,7 @@ def test_what_becomes_of_the_outbox_is_logged_by_conversation_and_counted(lines:
         ("outbox_delivered", "info", "conv-1"),
         ("outbox_given_up", "error", "conv-2"),
         ("outbox_not_kept", "error", "conv-3"),
+        ("outbox_bypassed", "warning", "conv-4"),
         ("not_done", "warning", ""),
         ("not_done", "warning", ""),
     ]
@@ -257,6 +259,7 @@ def test_what_becomes_of_the_outbox_is_logged_by_conversation_and_counted(lines:
     assert b"voice_connect_outbox_delivered_total 1.0" in body
     assert b'voice_connect_outbox_given_up_total{reason="invalid"} 1.0' in body
     assert b'voice_connect_outbox_not_kept_total{reason="full"} 1.0' in body
+    assert b'voice_connect_outbox_bypassed_total{reason="throttled"} 1.0' in body
     assert b'voice_connect_errors_total{what="outbox"} 1.0' in body
     assert b'voice_connect_errors_total{what="deliver"}' not in body
 

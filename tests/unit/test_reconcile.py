@@ -162,6 +162,8 @@ CALL = CallRecord(sid(1), "completed", CALLER, NOW, 90)
         ({}, CallItem(checkpoint=Checkpoint()), "Twilio asked nobody what is next"),
         ({}, CallItem(checkpoint=Checkpoint(), asked_at=7), "no new stream came"),
         ({}, CallItem(asked_at=7), "no new stream came"),
+        ({}, CallItem(stopped_stream="MZ1"), "hung up in the moment in which the line broke"),
+        ({}, CallItem(asked_at=7, stopped_stream="MZ1"), "no new stream came"),
         ({}, CallItem(DialPerson()), "a person was to be dialled, which Twilio never asked for"),
         ({}, CallItem(DialPerson(), asked_at=7), "a person was to be dialled; how that ended"),
         ({}, CallItem(PromiseCallBack(), asked_at=7), "make sure that somebody calls"),

@@ -21,6 +21,8 @@ class CallItem:
     outcome: Outcome | None = None
     asked_at: int | None = None
     """When Twilio asked last what is next, on whichever instance: seconds since the epoch."""
+    stopped_stream: str = ""
+    """The latest stream that ended in good order, as Twilio told whichever instance; by its StreamSid."""
 
     @property
     def may_dial(self) -> bool:

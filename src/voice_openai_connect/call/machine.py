@@ -10,6 +10,7 @@ from typing import Final
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.attendance import Attendance
+from voice_openai_connect.call.callers_turn import CallersTurn
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.commands import (
     AnswerTool,
@@ -17,7 +18,6 @@ from voice_openai_connect.call.commands import (
     CancelTimer,
     Command,
     ConfigureModel,
-    ConnectModel,
     DisconnectModel,
     ModelCommand,
     PlayAudio,
@@ -34,11 +34,11 @@ from voice_openai_connect.call.ending import Ending
 from voice_openai_connect.call.escalation import WISHES, Reason
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.floor import Floor
-from voice_openai_connect.call.format_check import FormatCheck
 from voice_openai_connect.call.handing_over import TIMERS as HANDOVER_TIMERS
 from voice_openai_connect.call.handing_over import HandingOver
 from voice_openai_connect.call.instructions import word_for_word
 from voice_openai_connect.call.keys import KEYS_TIMER, Keys
+from voice_openai_connect.call.model_sessions import READY_TIMER, ModelSessions
 from voice_openai_connect.call.patience import QUIET_TIMER, STALLED_TIMER, Patience
 from voice_openai_connect.call.phases import CONVERSATION, LEGAL, RECORD_ANSWERS, WAITING_FOR_US, Phase
 from voice_openai_connect.call.playback import MARKS_TIMER
@@ -50,19 +50,13 @@ from voice_openai_connect.call.ticket_note import Notes
 from voice_openai_connect.call.tool_calls import TIMER as TOOL_TIMER
 from voice_openai_connect.call.tool_calls import ToolCalls
 from voice_openai_connect.call.tools import END_CALL, TRANSFER, TransferWish, transfer_wish
-from voice_openai_connect.call.waiting_audio import WaitingAudio
 
-_READY: Final = "model_ready"
 _CALL_LIMIT: Final = "call_limit"
 _GOODBYE: Final = "goodbye"
 _LATE: Final = "late"
 _MOVE: Final = "move"
-_NOT_ON_THE_WAY: Final = (_READY, _CALL_LIMIT, KEYS_TIMER, RETRY_TIMER, _GOODBYE, _MOVE, STALLED_TIMER)
+_NOT_ON_THE_WAY: Final = (READY_TIMER, _CALL_LIMIT, KEYS_TIMER, RETRY_TIMER, _GOODBYE, _MOVE, STALLED_TIMER)
 """Timers that mean nothing once a person is on the way."""
-
-_HARMLESS: Final = frozenset({"response_cancel_not_active"})
-"""Errors that only say that the model was quicker than we."""
-
 
 _dispatch: Final = Dispatch()
 
@@ -79,20 +73,20 @@ class Call:
         self._speech = Speech(self.conversation)
         self._continuity = Continuity(self.conversation, self._speech, resumed, enabled=settings.checkpoints)
         self._moving = False
-        self._caller_speaks = False
+        self._turn = CallersTurn()
         self._floor = Floor()
-        self._waiting_audio = WaitingAudio()
-        self._model_ready = False
-        self._connects = 0
-        self._recoveries = 0
-        self._lost_at = 0
-        self._format = FormatCheck(settings.sounds_wrong)
         self._patience = Patience(self._speech, settings.holding_sound)
         self._retries = Retries()
-        self._idle_prompts = 0
-        self._speech_stopped_at: int | None = None
         self._keys = Keys()
         self._tools = ToolCalls(settings.tools)
+        self._model = ModelSessions(
+            settings,
+            continuity=self._continuity,
+            speech=self._speech,
+            floor=self._floor,
+            patience=self._patience,
+            tools=self._tools,
+        )
         self.notes = Notes(identity.conversation_id, identity.caller_phone, self._continuity.nobody_came)
         self.ending = Ending(self.notes, self._tools)
         self._attendance = Attendance(settings, self.notes, self._continuity)
@@ -113,22 +107,22 @@ class Call:
 
     @_dispatch.on(ev.StreamStarted)
     def _stream_started(self, _: ev.StreamStarted, now: int) -> list[Command]:
-        if self._connects:
+        if self._model.begun:
             return []
         if self._continuity.beyond_resuming:
             return [Tell(Fact.CALL_STARTED), *self._escalate(Reason.CONTEXT_LOST, now)]
         return [
             Tell(Fact.CALL_STARTED),
-            SetTimer(_READY, now + limits.MODEL_READY_MS),
+            SetTimer(READY_TIMER, now + limits.MODEL_READY_MS),
             SetTimer(_CALL_LIMIT, now + self.settings.call_ms),
             self._patience.take_up(now) if self._continuity.resumed else self._patience.listen(now),
-            *self._connect(),
+            *self._model.connect(),
         ]
 
     @_dispatch.on(ev.CallerAudio)
     def _caller_audio(self, event: ev.CallerAudio, _: int) -> list[Command]:
         if self.phase is Phase.STARTING or self.phase is Phase.RECOVERING:
-            self._waiting_audio.add(event.payload)
+            self._model.keep(event.payload)
             return []
         if self.phase is Phase.HANDING_OVER:
             return []  # the assistant has stopped listening; the person will hear the caller
@@ -171,85 +165,51 @@ class Call:
 
     # --- the model comes and goes
 
-    def _connect(self) -> list[Command]:
-        self._connects += 1
-        return [ConnectModel()]
-
     @_dispatch.on(ev.ModelConnected)
     def _model_connected(self, _: ev.ModelConnected, __: int) -> list[Command]:
         return [ConfigureModel()]
 
     @_dispatch.on(ev.ModelConfigured)
     def _model_configured(self, event: ev.ModelConfigured, now: int) -> list[Command]:
-        wanted = self.settings.audio_format
-        if event.input_format != wanted or event.output_format != wanted:
+        if not self._model.accepts(event):
             return self._format_refused(now)
-        self._model_ready = True
-        self._format.begin()
-        payloads, dropped_ms = self._waiting_audio.take()
-        commands: list[Command] = [CancelTimer(_READY), Tell(Fact.MODEL_READY)]
-        if dropped_ms:
-            commands.append(Tell(Fact.FRAMES_DROPPED, "model_not_ready", dropped_ms))
+        commands, waiting = self._model.take_kept()
         if self.phase is Phase.RECOVERING or self._continuity.resumed:
-            commands += self._go_on_where_we_were(now)
+            commands += self._model.take_up_thread(now)
+            commands += self._ask(RequestResponse("reply"), now)
         else:
             commands += self._attendance.reminder()
             commands += self._ask(RequestResponse("greeting", word_for_word(self.settings.greeting)), now)
         self.phase = Phase.TALKING
-        return commands + [SendCallerAudio(payload) for payload in payloads]
+        return commands + waiting
 
     def _format_refused(self, now: int) -> list[Command]:
         """Another format than ours would be noise; no second try will change the service's mind."""
-        self._model_ready = False
+        self._model.ready = False
         return [Tell(Fact.MODEL_FORMAT_REFUSED), *self._escalate(Reason.MODEL_LOST, now)]
 
-    def _go_on_where_we_were(self, now: int) -> list[Command]:
-        """A new session has no memory: give it the turns as they were heard, and let it pick up the thread."""
-        told = Tell(Fact.RESUMED, str(self._continuity.resumes))
-        if self.phase is Phase.RECOVERING:
-            told = Tell(Fact.MODEL_RECOVERED, value_ms=now - self._lost_at)
-        thread = self._continuity.thread(interrupted=self.phase is Phase.RECOVERING)
-        return [told, *thread, *self._ask(RequestResponse("reply"), now)]
-
     def _recover(self, now: int) -> list[Command]:
-        """Try the model once more. What it was saying is cut off: its session, and the rest of its words, are gone."""
         self.phase = Phase.RECOVERING
-        self._recoveries += 1
-        self._lost_at = now
-        self._tools.forget()
-        return [
-            *self._speech.hush(now),
-            SetTimer(_READY, now + limits.MODEL_READY_MS),
-            CancelTimer(RETRY_TIMER),
-            CancelTimer(STALLED_TIMER),
-            self._patience.listen(now),
-            *self._connect(),
-        ]
+        return self._model.recover(now)
 
     @_dispatch.on(ev.ModelLost)
     def _model_lost(self, event: ev.ModelLost, now: int) -> list[Command]:
-        told = Tell(Fact.MODEL_LOST, event.reason)
-        self._model_ready = False
-        self._floor.clear()
+        told = self._model.lose(event.reason)
         match self.phase:
-            case Phase.STARTING if not event.permanent and self._connects < limits.MODEL_CONNECTS:
-                return [told, *self._connect()]
-            case Phase.TALKING if not event.permanent and self._recoveries < limits.RECOVERIES:
-                return [told, *self._recover(now)]
+            case Phase.STARTING if not event.permanent and self._model.may_connect_again:
+                return told + self._model.connect()
+            case Phase.TALKING if not event.permanent and self._model.may_recover:
+                return told + self._recover(now)
             case Phase.SAYING_GOODBYE:
-                return [told, *self._hang_up(farewell=not self._speech.all_heard)]
+                return told + self._hang_up(farewell=not self._speech.all_heard)
             case Phase.HANDING_OVER if self._handing_over:
-                return [told, *self._handing_over.go_on_without_model(now), *self._move_on(now)]
+                return told + self._handing_over.go_on_without_model(now) + self._move_on(now)
             case _:
-                return [told, *self._escalate(Reason.MODEL_LOST, now)]
+                return told + self._escalate(Reason.MODEL_LOST, now)
 
     @_dispatch.on(ev.ModelErred)
     def _model_erred(self, event: ev.ModelErred, _: int) -> list[Command]:
-        if event.code in _HARMLESS:
-            return []
-        if event.code == "conversation_already_has_active_response":
-            self._floor.refused()
-        return [Tell(Fact.MODEL_ERROR, event.code)]
+        return self._model.erred(event)
 
     # --- the caller speaks
 
@@ -258,38 +218,24 @@ class Call:
         if self.phase is Phase.HANDING_OVER:
             return []
         self.conversation.caller_began(event.item_id)
-        self._speech_stopped_at = None
-        self._idle_prompts = 0
+        self._turn.began()
         self._patience.caller_speaks()
-        self._caller_speaks = True
         commands: list[Command] = []
         if self.phase is Phase.SAYING_GOODBYE:
             self.phase = Phase.TALKING
             commands.append(CancelTimer(_GOODBYE))
-        interrupted = self._interrupt(now, cancel=not self.settings.server_interrupts)
+        interrupted = self._model.interrupt(now, cancel=not self.settings.server_interrupts)
         return [*commands, *interrupted, Tell(Fact.BARGE_IN)] if interrupted else commands
-
-    def _interrupt(self, now: int, *, cancel: bool) -> list[Command]:
-        """Stop speaking at once. `cancel` says whether the model must be told, or does it by itself."""
-        commands = self._speech.stop(now)
-        if self._floor.active:
-            self._speech.mute(self._floor.active)
-            if cancel:
-                commands.append(CancelResponse(self._floor.active))
-        return commands
 
     @_dispatch.on(ev.CallerSpeechStopped)
     def _caller_speech_stopped(self, _: ev.CallerSpeechStopped, now: int) -> list[Command]:
-        self._speech_stopped_at = now
-        self._caller_speaks = False
+        self._turn.stopped(now)
         return self._patience.owe_answer(now)
 
     @_dispatch.on(ev.CallerStayedSilent)
     def _caller_stayed_silent(self, _: ev.CallerStayedSilent, now: int) -> list[Command]:
-        self._idle_prompts += 1
-        if self._idle_prompts < limits.IDLE_PROMPTS or self.phase is not Phase.TALKING:
-            return []
-        return self._say_goodbye(now, ask=True)
+        enough = self._turn.stayed_silent()
+        return self._say_goodbye(now, ask=True) if enough and self.phase is Phase.TALKING else []
 
     @_dispatch.on(ev.CallerTranscribed)
     def _caller_transcribed(self, event: ev.CallerTranscribed, now: int) -> list[Command]:
@@ -322,18 +268,15 @@ class Call:
 
     @_dispatch.on(ev.ModelAudio)
     def _model_audio(self, event: ev.ModelAudio, now: int) -> list[Command]:
-        if not self._model_ready:
+        if not self._model.ready:
             return []
-        if self._format.refuses(event.audio):
+        if self._model.sounds_wrong(event.audio):
             return self._format_refused(now)
         commands = self._speech.audio(event, now)
         if not any(type(c) is PlayAudio for c in commands):
             return commands
         self._patience.model_gave_sign(now)
-        if self._speech_stopped_at is not None:
-            commands.append(Tell(Fact.FIRST_AUDIO, value_ms=now - self._speech_stopped_at))
-            self._speech_stopped_at = None
-        return commands
+        return commands + self._turn.answered(now)
 
     @_dispatch.on(ev.ModelAudioFinished)
     def _model_audio_finished(self, event: ev.ModelAudioFinished, now: int) -> list[Command]:
@@ -454,10 +397,10 @@ class Call:
         )
         commands: list[Command] = [Tell(Fact.ESCALATED, reason.value), *self._continuity.save(person_needed=True)]
         commands += [CancelTimer(name) for name in _NOT_ON_THE_WAY]
-        if self._model_ready and reason is not Reason.TOOL:
-            commands += self._interrupt(now, cancel=True)
+        if self._model.ready and reason is not Reason.TOOL:
+            commands += self._model.interrupt(now, cancel=True)
         commands.append(self._patience.listen(now))  # after the interruption: the line may be quiet from now on
-        return commands + self._handing_over.begin(now, model_ready=self._model_ready) + self._move_on(now)
+        return commands + self._handing_over.begin(now, model_ready=self._model.ready) + self._move_on(now)
 
     @_dispatch.on(*RECORD_ANSWERS)
     def _handover_answered(self, event: ev.Event, now: int) -> list[Command]:
@@ -498,15 +441,15 @@ class Call:
 
     def _keep_with_us(self, reason: Reason, now: int) -> list[Command]:
         """There is no person to move the caller to: they can only be called back."""
-        told, news = self._attendance.told(reason, model_ready=self._model_ready), self._attendance.is_news
+        told, news = self._attendance.told(reason, model_ready=self._model.ready), self._attendance.is_news
         if reason not in WISHES:
             self.phase = Phase.ENDED
             return [*told, *self.ending.call_back_promised()]
         answers_by_itself = reason is Reason.CALLER_ASKED and self.phase is Phase.TALKING and not news
-        if answers_by_itself or not self._model_ready:
+        if answers_by_itself or not self._model.ready:
             return told
         self.phase = Phase.TALKING
-        hushed = self._interrupt(now, cancel=True) if news and reason is not Reason.TOOL else []
+        hushed = self._model.interrupt(now, cancel=True) if news and reason is not Reason.TOOL else []
         return [*hushed, *told, CancelTimer(_GOODBYE), *self._ask(RequestResponse("reply"), now)]
 
     # --- going on elsewhere
@@ -523,7 +466,7 @@ class Call:
 
     def _between_turns(self) -> list[Command]:
         """Everything said has been heard and nobody is speaking: the moment to write it down, or to move."""
-        quiet = self._floor.free and self._speech.all_heard and not self._caller_speaks
+        quiet = self._floor.free and self._speech.all_heard and not self._turn.speaking
         if self.phase is not Phase.TALKING or not quiet or self._patience.answer_owed:
             return []
         return self._move() if self._moving else self._continuity.save()
@@ -564,14 +507,12 @@ class Call:
             return []
         if (due := self._patience.sign_due) > now:
             return [SetTimer(STALLED_TIMER, due)]
-        self._model_ready = False
-        self._floor.clear()
-        told = Tell(Fact.MODEL_LOST, "stalled")
-        if self._recoveries < limits.RECOVERIES:
-            return [told, DisconnectModel(), *self._recover(now)]
-        return [told, *self._escalate(Reason.MODEL_LOST, now)]
+        told = self._model.lose("stalled")
+        if self._model.may_recover:
+            return [*told, DisconnectModel(), *self._recover(now)]
+        return told + self._escalate(Reason.MODEL_LOST, now)
 
-    @_dispatch.when(_READY)
+    @_dispatch.when(READY_TIMER)
     def _not_ready(self, now: int) -> list[Command]:
         if self.phase not in {Phase.STARTING, Phase.RECOVERING}:
             return []

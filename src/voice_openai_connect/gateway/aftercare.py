@@ -91,6 +91,10 @@ class Aftercare:
         """Twilio has asked what is next; the instance that had the stream wants to know."""
         self._start(self._note_asked(call_sid), f"note asked {call_sid}")
 
+    def stream_stopped(self, call_sid: str, stream_sid: str) -> None:
+        """A stream ended in good order, says Twilio; the instance that had it may have seen it break."""
+        self._start(self._note_stopped(call_sid, stream_sid), f"note stopped {call_sid}")
+
     async def settled(self) -> None:
         """Return when nothing is left to be done; each piece of it is bounded."""
         while self._tasks:
@@ -143,6 +147,9 @@ class Aftercare:
 
     async def _note_asked(self, call_sid: str) -> None:
         await self._try("note asked", self._store.note_asked(call_sid))
+
+    async def _note_stopped(self, call_sid: str, stream_sid: str) -> None:
+        await self._try("note stopped", self._store.note_stopped(call_sid, stream_sid))
 
     # --- its parts, none of which stops another
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse
 
@@ -26,6 +27,7 @@ from voice_openai_connect.gateway.model_breaker import MODEL_DOWN
 from voice_openai_connect.gateway.picows_media import MediaDoor
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.gateway.session_manager import SessionManager
+from voice_openai_connect.gateway.siblings import Crew, Seat
 from voice_openai_connect.gateway.stream_handler import Outside, StreamHandler
 from voice_openai_connect.wire.errors import WireError
 from voice_openai_connect.wire.stream_ticket import Ticket, issue_ticket, read_ticket
@@ -143,9 +145,11 @@ class Gateway:
         aftercare: Aftercare,
         make_call: Callable[[CallIdentity, CallSettings, Checkpoint | None], Call] = Call,
         model_is_up: Callable[[], bool] = lambda: True,
+        seat: Seat | None = None,
     ) -> None:
         self.front = front
         self.sessions = sessions
+        self.crew = Crew(sessions, seat, observer.failed)
         self._desk = desk
         self._observer = observer
         self._aftercare = aftercare
@@ -253,9 +257,15 @@ class Gateway:
     def _answer(self, step: NextStep, request: VoiceRequest) -> str:
         return self._connect(request, step) if isinstance(step, ResumeStream) else self._render(step, request.called)
 
-    def stream_failed(self) -> None:
-        """Twilio could not open or keep a stream; its Debugger has the details under the call."""
-        self._refuse("stream", "twilio_error")
+    def stream_told(self, form: Form) -> None:
+        """Twilio tells of a stream. Its Debugger has the details of an error under the call."""
+        match form.get("StreamEvent"):
+            case "stream-error":
+                self._refuse("stream", "twilio_error")
+            case "stream-stopped":
+                self._aftercare.stream_stopped(voice_request(form).call_sid, form.get("StreamSid"))
+            case _:
+                pass
 
     def _render(self, step: NextStep, called: str) -> str:
         try:
@@ -406,8 +416,7 @@ def _add_webhooks(app: FastAPI, gateway: Gateway) -> None:
         form = await gateway.signed_form(request)
         if form is None:
             return _FORBIDDEN
-        if form.get("StreamEvent") == "stream-error":
-            gateway.stream_failed()
+        gateway.stream_told(form)
         return Response(status_code=204)
 
     @app.exception_handler(WireError)
@@ -422,7 +431,7 @@ def _add_operations(app: FastAPI, gateway: Gateway, observer: FrontObserver) -> 
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
-        state = gateway.sessions.state
+        state = await gateway.crew.state()
         return JSONResponse({"status": state}, status_code=200 if state == "ready" else 503)
 
     @app.get("/metrics")
@@ -438,17 +447,13 @@ def _add_operations(app: FastAPI, gateway: Gateway, observer: FrontObserver) -> 
     async def calls(request: Request) -> Response:
         if not is_operator(request):
             return _FORBIDDEN
-        live = [
-            {"call_sid": sid, "conversation_id": h.call.identity.conversation_id, "phase": h.call.phase.value}
-            for sid, h in gateway.sessions.live.items()
-        ]
-        return JSONResponse({"calls": live})
+        return JSONResponse({"calls": [msgspec.structs.asdict(call) for call in await gateway.crew.calls()]})
 
     @app.post("/console/calls/{call_sid}/handover")
     async def handover(request: Request, call_sid: str) -> Response:
         if not is_operator(request):
             return _FORBIDDEN
-        if not gateway.sessions.order_handover(call_sid):
+        if not await gateway.crew.order_handover(call_sid):
             return JSONResponse({"error": "this call is not on the line here"}, status_code=404)
         return JSONResponse({"status": "ordered"}, status_code=202)
 

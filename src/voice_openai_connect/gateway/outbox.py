@@ -17,6 +17,7 @@ from voice_openai_connect import limits
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.outbox_entry import Expired, NotDue, OutboxEntry
 from voice_openai_connect.call.ticket_note import TicketNote
+from voice_openai_connect.gateway.pause import doubled
 from voice_openai_connect.gateway.ports import Crm, OutboxShelf
 
 _FOR_A_PERSON: Final = frozenset({"unauthorized", "forbidden", "not_set_up", "daily_limit"})
@@ -43,7 +44,11 @@ class OutboxObserver(Protocol):
         ...
 
     def not_kept(self, conversation_id: str, error: BaseException) -> None:
-        """The shelf did not take it; it is offered to the CRM at once."""
+        """Neither the shelf took it, for this `error`, nor then the CRM: it is lost, unless it is kept once more."""
+        ...
+
+    def bypassed(self, conversation_id: str, error: BaseException) -> None:
+        """The shelf did not take it, for this `error`; the CRM has taken it at once."""
         ...
 
     def failed(self, what: str, error: BaseException) -> None:
@@ -111,18 +116,25 @@ class CrmOutbox:
         try:
             await self._shelf.keep(entry, wait_s=wait_s)
         except Exception as error:  # noqa: BLE001 - without a shelf there is still the CRM itself
-            self._observer.not_kept(entry.conversation_id, error)
-            await self._deliver_at_once(entry)
+            await self._deliver_at_once(entry, error)
         else:
             self._not_before[entry.conversation_id] = self._clock() + wait_s
             self._news.set()
 
-    async def _deliver_at_once(self, entry: OutboxEntry) -> None:
+    async def _deliver_at_once(self, entry: OutboxEntry, not_kept: Exception) -> None:
         """Without the shelf; goes on also when whoever keeps it has no more time. Raises what the CRM does."""
-        task = asyncio.create_task(self._within_its_time(entry), name=f"deliver {entry.conversation_id}")
+        task = asyncio.create_task(self._bypass(entry, not_kept), name=f"deliver {entry.conversation_id}")
         self._at_once.add(task)
         task.add_done_callback(self._done_at_once)
         await asyncio.shield(task)
+
+    async def _bypass(self, entry: OutboxEntry, not_kept: Exception) -> None:
+        try:
+            await self._within_its_time(entry)
+        except BaseException:  # also when the process has no time left for it
+            self._observer.not_kept(entry.conversation_id, not_kept)
+            raise
+        self._observer.bypassed(entry.conversation_id, not_kept)
 
     def _done_at_once(self, task: asyncio.Task[None]) -> None:
         self._at_once.discard(task)
@@ -235,8 +247,8 @@ class CrmOutbox:
     def _pause(self, error: Exception) -> float:
         """Seconds until anything is tried again; also the time for which this entry rests for everybody."""
         for_a_person = _reason(error) in _FOR_A_PERSON
-        doubled = limits.OUTBOX_PAUSE_FIRST_S * 2 ** min(self._failures, 10)
-        wait_s = self._jitter(limits.OUTBOX_DENIED_S if for_a_person else min(doubled, limits.OUTBOX_PAUSE_MAX_S))
+        longer = doubled(limits.OUTBOX_PAUSE_FIRST_S, self._failures, at_most_s=limits.OUTBOX_PAUSE_MAX_S)
+        wait_s = self._jitter(limits.OUTBOX_DENIED_S if for_a_person else longer)
         wait_s = max(wait_s, min(getattr(error, "wait_s", None) or 0.0, limits.OUTBOX_DENIED_S))
         self._failures += 1
         self._paused_until = self._clock() + wait_s

@@ -16,6 +16,7 @@ from typing import Final, Generic, Protocol, Self, TypeVar
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.events import QueuesUnattended
+from voice_openai_connect.gateway.pause import doubled
 from voice_openai_connect.gateway.ports import ContactCenter
 from voice_openai_connect.wire.opening_hours import OpeningHours
 
@@ -65,7 +66,7 @@ class _Question(Generic[_T]):
         try:
             self._answer = await ask()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next time will tell
-            wait_s = min(limits.PRESENCE_RETRY_S * 2 ** min(self.failures, 10), limits.PRESENCE_RETRY_MAX_S)
+            wait_s = doubled(limits.PRESENCE_RETRY_S, self.failures, at_most_s=limits.PRESENCE_RETRY_MAX_S)
             self.failures += 1
             self.due_at = clock() + wait_s
             return error

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.call_item import CallItem
+from voice_openai_connect.call.next_step import HangUp
 from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.gateway.bounded import within
 from voice_openai_connect.gateway.ports import HandoverStore
@@ -34,12 +36,16 @@ class Questions:
         """Set while there is nothing to wait for."""
         self.none_awaited.set()
 
-    def expect(self, call_sid: str) -> None:
-        """A stream of this call ends. Twilio will ask this instance or another, unless the caller has left."""
+    def expect(self, call_sid: str, *, broken: str = "") -> None:
+        """A stream of this call ends. Twilio will ask this instance or another, unless the caller has left.
+
+        `broken` is the stream's id if it broke off, as far as could be seen here: then the caller may have left in that
+        moment, and Twilio's word for it has been lost with the rest.
+        """
         if call_sid in self._awaited:
             return
         loop, since = asyncio.get_running_loop(), self._clock()
-        self._awaited[call_sid] = loop.call_later(limits.CALLER_LOST_S, self._overdue, call_sid, since)
+        self._awaited[call_sid] = loop.call_later(limits.CALLER_LOST_S, self._overdue, call_sid, since, broken)
         self.none_awaited.clear()
 
     def asked(self, call_sid: str) -> None:
@@ -55,21 +61,26 @@ class Questions:
             self.asked(call_sid)
         await asyncio.gather(*self._looking)
 
-    def _overdue(self, call_sid: str, since: float) -> None:
+    def _overdue(self, call_sid: str, since: float, broken: str) -> None:
         self.asked(call_sid)
-        task = asyncio.create_task(self._look(call_sid, since), name=f"lost caller {call_sid}")
+        task = asyncio.create_task(self._look(call_sid, since, broken), name=f"lost caller {call_sid}")
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
 
-    async def _look(self, call_sid: str, since: float) -> None:
-        """Whether another instance was asked. If the store cannot say, nobody is called lost."""
+    async def _look(self, call_sid: str, since: float, broken: str) -> None:
+        """Whether anybody must be called lost. If the store cannot say, nobody is."""
         item = await within(
             limits.STEP_STORE_MS / 1_000,
             self._store.recall_call(call_sid),
             lambda error: self._on_failure("recall call", error),
         )
-        if item is None:
-            return
-        asked_since = item.asked_at is not None and item.asked_at >= since - limits.CLOCKS_APART_S
-        if not asked_since and item.outcome is not Outcome.CALLER_LEFT:
+        if item is not None and not _accounted_for(item, since, broken):
             self._on_lost(call_sid)
+
+
+def _accounted_for(item: CallItem, since: float, broken: str) -> bool:
+    """Whether another instance was asked, or there was nothing left to ask about."""
+    asked_since = item.asked_at is not None and item.asked_at >= since - limits.CLOCKS_APART_S
+    left = item.outcome is Outcome.CALLER_LEFT or (broken != "" and item.stopped_stream == broken)
+    had_goodbye = item.outcome is not None and item.step == HangUp()
+    return asked_since or left or had_goodbye

@@ -7,7 +7,8 @@ the end of a turn; a third stops at once. A drain may also begin before any sign
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -85,18 +86,37 @@ class CannotListenError(Exception):
     """The address cannot be listened on; the text says why and what to do."""
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """A socket that listens on `host` (a name or an address) and `port`; 0 takes any free one.
 
-    Raises `CannotListenError`. uvicorn would do the same later, and end the process with the bare words of the system.
+    With `shared` other processes may listen there as well, each with a socket of its own. Raises `CannotListenError`.
+    uvicorn would do the same later, and end the process with the bare words of the system.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=_family(host), reuse_port=shared)
     except OSError as error:
         why = str(error.strerror or error).partition(" (while")[0].lower()
     remedy = "Stop the program that uses it, or set HOST and PORT to others"
     raise CannotListenError(f"HOST, PORT: cannot listen on {host}:{port}: {why}. {remedy}")
+
+
+@contextmanager
+def reserved_port(host: str, port: int) -> Generator[int]:
+    """While the block runs, the port is kept for processes that share it, also while none of them listens.
+
+    Gives the port. Raises `CannotListenError` when anybody listens there, even one who would share it.
+    """
+    with listening_socket(host, port) as alone:
+        port = int(alone.getsockname()[1])
+    with socket.socket(_family(host)) as kept:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # as the workers' own sockets will have them
+            kept.setsockopt(socket.SOL_SOCKET, option, 1)
+        kept.bind((host, port))
+        yield port
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def server_config(

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,7 @@ from voice_openai_connect.gateway.admission import Admission
 from voice_openai_connect.gateway.call_memory import CallMemory
 from voice_openai_connect.gateway.ports import HandoverStore
 from voice_openai_connect.gateway.questions import Questions
+from voice_openai_connect.gateway.siblings import LiveCall, Seat
 from voice_openai_connect.gateway.stream_handler import StreamHandler
 
 
@@ -38,11 +39,13 @@ class SessionManager:
         on_failure: Callable[[str, BaseException], None],
         on_lost: Callable[[str], None] = lambda _: None,
         admission: Admission | None = None,
+        seat: Seat | None = None,
     ) -> None:
         self.memory = CallMemory(store, on_failure)
         self.questions = Questions(store, on_lost, on_failure)
         self._max_calls = max_calls
         self._admission = admission or Admission()
+        self._seat = seat
         self._claimed: dict[str, Claim] = {}
         self._used_tickets: OrderedDict[bytes, float] = OrderedDict()
         self._idle = asyncio.Event()
@@ -77,10 +80,12 @@ class SessionManager:
         return {sid: claim.handler for sid, claim in self._claimed.items() if claim.handler is not None}
 
     def use_ticket(self, nonce: bytes, expires_at_s: float, now_s: float) -> bool:
-        """True the first time a ticket is shown. Tickets that have expired need not be remembered."""
+        """True the first time a ticket is shown to any worker here. Expired tickets need not be remembered."""
         while self._used_tickets and next(iter(self._used_tickets.values())) < now_s:
-            self._used_tickets.popitem(last=False)
-        if nonce in self._used_tickets:
+            expired, _ = self._used_tickets.popitem(last=False)
+            if self._seat is not None:
+                self._seat.forget(expired)
+        if nonce in self._used_tickets or (self._seat is not None and not self._seat.is_first_use(nonce)):
             return False
         self._used_tickets[nonce] = expires_at_s
         return True
@@ -115,8 +120,10 @@ class SessionManager:
         if self._claimed.get(claim.call_sid) is not claim:
             return
         del self._claimed[claim.call_sid]
-        if claim.handler is None or not claim.handler.caller_left:
+        if claim.handler is None:
             self.questions.expect(claim.call_sid)
+        elif not claim.handler.caller_left:
+            self.questions.expect(claim.call_sid, broken=claim.handler.broken_stream)
         if not self._claimed:
             self._idle.set()
 
@@ -126,6 +133,13 @@ class SessionManager:
         """Keep what Twilio is to be told next, for whichever instance it asks."""
         self.questions.expect(call_sid)
         await self.memory.remember_step(call_sid, step)
+
+    def calls(self) -> Sequence[LiveCall]:
+        """The calls on the line, as operators see them."""
+        return [
+            LiveCall(sid, handler.call.identity.conversation_id, handler.call.phase.value)
+            for sid, handler in self.live.items()
+        ]
 
     # --- commands from outside
 

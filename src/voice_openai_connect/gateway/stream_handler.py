@@ -73,6 +73,8 @@ class StreamHandler:
         self._broken = False
         self.caller_left = False
         """Whether Twilio said that the stream ended because the call did."""
+        self.broken_stream = ""
+        """The stream, if it broke off before anybody had closed it or given it up."""
         self._over = asyncio.Event()
 
     # --- events in
@@ -143,6 +145,8 @@ class StreamHandler:
             await asyncio.wait({self._listening})
         finally:
             self._stop_listening()
+            if not (self._closing or self._over.is_set()):
+                self.broken_stream = stream_sid
             self._lost("closed")
             self._disconnect()
             self._observer.frames(received=reader.frames, lost=reader.frames_lost)

@@ -9,7 +9,6 @@ from typing import Any, Final, Self, cast
 from zoneinfo import ZoneInfo
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -21,6 +20,7 @@ from botocore.exceptions import (
 
 from voice_openai_connect import limits
 from voice_openai_connect.findings import Finding, ok, warning, wrong
+from voice_openai_connect.integrations.aws_session import aws_session
 from voice_openai_connect.integrations.dynamo_client import AwsKey
 from voice_openai_connect.wire.opening_hours import OpeningHours, opening_hours
 
@@ -212,8 +212,7 @@ async def _own_errors() -> AsyncGenerator[None]:
 
 def connect_api(region: str, key: AwsKey, config: AioConfig, *, endpoint_url: str | None = None) -> Any:
     """A client of Amazon Connect's API, to be entered with `async with`."""
-    session = cast("Any", get_session())
-    return session.create_client(
+    return aws_session().create_client(
         "connect",
         region_name=region,
         endpoint_url=endpoint_url,

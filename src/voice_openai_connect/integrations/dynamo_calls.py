@@ -60,6 +60,12 @@ class DynamoCalls:
         change = "SET asked_at = :now, expires_at = if_not_exists(expires_at, :until)"
         await self._client.update(_key(call_sid), change, values)
 
+    async def note_stopped(self, call_sid: str, stream_sid: str) -> None:
+        """Keep that this stream has ended in good order. That alone does not make an item be kept any longer."""
+        values = {":stream": stream_sid, ":until": self._client.now(limits.CALL_ITEM_TTL_S)}
+        change = "SET stopped_stream = :stream, expires_at = if_not_exists(expires_at, :until)"
+        await self._client.update(_key(call_sid), change, values)
+
     async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
         """Keep how a dial ended, and say whether that was news. Raises `ValueError` for an attempt we never make."""
         if attempt not in _ATTEMPTS:
@@ -109,6 +115,7 @@ class DynamoCalls:
             dials=_read_dials(item),
             outcome=_read_outcome(item.text("outcome")),
             asked_at=item.number("asked_at"),
+            stopped_stream=item.text("stopped_stream"),
         )
 
 

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -23,6 +22,7 @@ from botocore.exceptions import (
 )
 
 from voice_openai_connect import limits
+from voice_openai_connect.integrations.aws_session import aws_session
 from voice_openai_connect.integrations.dynamo_setup import EXPIRY, KEY
 
 if TYPE_CHECKING:
@@ -161,8 +161,7 @@ class DynamoClient:
         self._client: DynamoDBClient | None = None
 
     async def __aenter__(self) -> Self:
-        session = cast("Any", get_session())  # its stubs know the service by name, and 400 others as unknown
-        client: ClientCreatorContext[DynamoDBClient] = session.create_client(
+        client: ClientCreatorContext[DynamoDBClient] = aws_session().create_client(
             "dynamodb",
             region_name=self._region,
             endpoint_url=self._endpoint_url,

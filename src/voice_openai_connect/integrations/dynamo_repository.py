@@ -110,6 +110,10 @@ class DynamoRepository:
         """Keep that Twilio asked just now what is next for this call. Keeps all the rest."""
         await self._calls.note_asked(call_sid)
 
+    async def note_stopped(self, call_sid: str, stream_sid: str) -> None:
+        """Keep that this stream has ended in good order, as Twilio says. Keeps all the rest."""
+        await self._calls.note_stopped(call_sid, stream_sid)
+
     async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
         """Keep how a dial ended. True only the first time for this attempt, on whichever instance.
 

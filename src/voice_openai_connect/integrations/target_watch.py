@@ -15,10 +15,10 @@ from typing import Any, Final, Self, cast
 
 import httpx2
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 
 from voice_openai_connect import limits
+from voice_openai_connect.integrations.aws_session import aws_session
 from voice_openai_connect.integrations.dynamo_client import AwsKey
 from voice_openai_connect.integrations.http_client import ask
 
@@ -152,8 +152,7 @@ def _balancer_api(region: str, key: AwsKey, endpoint_url: str | None) -> Any:
         read_timeout=limits.TARGET_REQUEST_S,
         retries={"mode": "standard", "total_max_attempts": 1},
     )
-    session = cast("Any", get_session())
-    return session.create_client(
+    return aws_session().create_client(
         "elbv2",
         region_name=region,
         endpoint_url=endpoint_url,

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from voice_openai_connect.simulator.crm_store import Json, Portal, PortalError, Property, Record, timestamp
+from voice_openai_connect.simulator.ports import free_port
 
 VERSIONS: Final = ("2026-09", "2026-03")
 TOKEN: Final = "pat-simulated"  # noqa: S105 - opens nothing but this
@@ -89,7 +90,7 @@ class SimulatedCrm:
         self._released = asyncio.Event()
         self._calls: deque[float] = deque()
         self._searches: deque[float] = deque()
-        self._port = 0
+        self._port = free_port()
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._app = Starlette(routes=self._routes(), exception_handlers={404: _no_such_path})
@@ -134,7 +135,6 @@ class SimulatedCrm:
         """Listen again, at the same address."""
         self._released = asyncio.Event()
         sock = socket.create_server(("127.0.0.1", self._port))
-        self._port = sock.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self._port}"
         config = uvicorn.Config(
             self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_S

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,8 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.error import URLError
 from urllib.request import urlopen
+
+from voice_openai_connect.simulator.ports import free_port
 
 START_S: Final = 60.0
 """It starts in half a second; a busy machine may need much longer, and no one is helped by giving up early."""
@@ -40,7 +41,7 @@ class SimulatedDynamo:
         """Start the server and return when it answers."""
         self._room = tempfile.TemporaryDirectory(prefix="simulated-dynamo-")
         room = Path(self._room.name)
-        port = _free_port()
+        port = free_port()
         self.endpoint_url = f"http://127.0.0.1:{port}"
         with (room / "log").open("wb") as log:
             self._child = subprocess.Popen(
@@ -116,10 +117,3 @@ class SimulatedDynamo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self.stop)
-
-
-def _free_port() -> int:
-    """A port that was free a moment ago: the server cannot be told to choose one itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -8,8 +8,7 @@ from itertools import count
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-from aiobotocore.session import get_session
-
+from voice_openai_connect.integrations.aws_session import aws_session
 from voice_openai_connect.integrations.dynamo_client import AwsKey, DynamoClient
 from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
@@ -136,7 +135,7 @@ class _LossyLine:
 @asynccontextmanager
 async def own_table(server: SimulatedDynamo) -> AsyncGenerator[OwnTable]:
     """A new table that nobody else uses."""
-    client = cast("Any", get_session()).create_client(
+    client = aws_session().create_client(
         "dynamodb",
         region_name=server.region,
         endpoint_url=server.endpoint_url,

@@ -4,10 +4,10 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, cast
@@ -18,13 +18,6 @@ START_S: Final = 30.0
 STOP_S: Final = 10.0
 POLL_S: Final = 0.05
 LogLine = dict[str, Any]
-
-
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -111,11 +104,10 @@ class GatewayProcess:
     async def _until_ready(self) -> None:
         async with asyncio.timeout(START_S), httpx2.AsyncClient() as client:
             while self._process.returncode is None:
-                try:
+                with suppress(httpx2.TransportError):
                     if (await client.get(f"{self.base_url}/readyz")).is_success:
                         return
-                except httpx2.TransportError:
-                    await asyncio.sleep(POLL_S)
+                await asyncio.sleep(POLL_S)
         await self._reader
         raise RuntimeError("the gateway did not start:\n" + "\n".join(self.other_output[-20:]))
 

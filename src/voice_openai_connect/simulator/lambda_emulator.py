@@ -17,13 +17,13 @@ from typing import Any, Final, Self, cast
 
 import httpx2
 
-from voice_openai_connect.simulator.gateway_process import free_port
 from voice_openai_connect.simulator.lambda_runtime import (
     LOG_LINES,
     Environment,
     EnvironmentLostError,
     timed_out,
 )
+from voice_openai_connect.simulator.ports import free_port
 
 PATH: Final = "/2015-03-31/functions/function/invocations"
 """Where the emulator takes events, as Lambda's own API does."""

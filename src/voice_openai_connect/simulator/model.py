@@ -28,6 +28,7 @@ from voice_openai_connect.simulator.model_senses import LiveSenses, ScriptedSens
 from voice_openai_connect.simulator.model_session import ModelSession, SessionPlan
 from voice_openai_connect.simulator.model_support_mind import SupportMind
 from voice_openai_connect.simulator.model_wire import DEADLINE_S, Faults
+from voice_openai_connect.simulator.ports import free_port
 
 API_KEY: Final = "sk-simulated"
 MESSAGE_BYTES: Final = 24 * 1_048_576
@@ -75,7 +76,7 @@ class SimulatedModel:
         self._hurry = hurry
         self._remember = remember
         self._server: Server | None = None
-        self._port = 0
+        self._port = free_port()
         self._handed_out = 0
         self._arrived = asyncio.Event()
 
@@ -136,7 +137,6 @@ class SimulatedModel:
             max_size=MESSAGE_BYTES,
             close_timeout=CLOSE_S,
         )
-        self._port = next(iter(self._server.sockets)).getsockname()[1]
 
     async def go_away(self, code: int = 1001) -> None:
         """Close every session and refuse connections."""

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from voice_openai_connect import limits
-from voice_openai_connect.build import Parts, open_gateway
+from voice_openai_connect.build import Parts, Process, open_gateway
 from voice_openai_connect.config import load_settings
 from voice_openai_connect.gateway.server import DrainingServer, server_config
 from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository, StoreError
@@ -31,9 +31,10 @@ from voice_openai_connect.simulator.contact_center import ContactCenter
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 from voice_openai_connect.simulator.faults import FaultProxy
-from voice_openai_connect.simulator.gateway_process import GatewayProcess, LogLine, free_port
+from voice_openai_connect.simulator.gateway_process import GatewayProcess, LogLine
 from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
 from voice_openai_connect.simulator.model import SimulatedModel
+from voice_openai_connect.simulator.ports import free_port
 from voice_openai_connect.simulator.timeline import Timeline
 
 CALLER: Final = "+61491570006"
@@ -264,7 +265,7 @@ async def _within(settings: Mapping[str, str], tools: tuple[OwnTool, ...], port:
     """The gateway on this process's own loop, over real sockets all the same."""
     loaded = load_settings(settings, None)
     profiles = load_profiles(loaded.agent_profile)
-    async with open_gateway(loaded, profiles, tools, own_loop=False) as parts:
+    async with open_gateway(loaded, profiles, tools, process=Process(own_loop=False)) as parts:
         sessions, config = parts.sessions, server_config(parts.app, host="127.0.0.1", port=port, media=parts.media)
         server = DrainingServer(config, sessions.drain, sessions.hasten)
         task = asyncio.create_task(server.serve_within(), name="gateway server")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from cfnlint import decode  # pyright: ignore[reportMissingTypeStubs]
 
 AWS = Path(__file__).parents[3] / "aws"
 
@@ -29,6 +28,7 @@ def aws_module() -> Callable[[str], Any]:
 @pytest.fixture(scope="session")
 def template() -> Callable[[str], dict[str, Any]]:
     """Reads a template; intrinsic functions become `{"Ref": …}` and `{"Fn::…": …}`."""
+    from cfnlint import decode  # pyright: ignore[reportMissingTypeStubs]  # slow to import, and few workers need it
 
     def load(name: str) -> dict[str, Any]:
         read, problems = cast("Any", decode).decode(str(AWS / "templates" / name))

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from cfnlint import ConfigMixIn  # pyright: ignore[reportMissingTypeStubs]
-from cfnlint.runner import Runner  # pyright: ignore[reportMissingTypeStubs]
 
 TEMPLATES = Path(__file__).parents[3] / "aws" / "templates"
 EVERY = sorted(TEMPLATES.glob("*.yaml"))
@@ -20,6 +18,10 @@ def name(path: Path) -> str:
 
 
 def complaints(path: Path) -> list[str]:
+    # Slow to import, and few workers need them.
+    from cfnlint import ConfigMixIn  # pyright: ignore[reportMissingTypeStubs]
+    from cfnlint.runner import Runner  # pyright: ignore[reportMissingTypeStubs]
+
     asked = {"templates": [str(path)], "regions": REGIONS, "include_checks": ["I"]}
     found = cast("Any", Runner)(cast("Any", ConfigMixIn)(**asked)).run()
     return [f"{match.linenumber}: {match.rule.id} {match.message}" for match in found]

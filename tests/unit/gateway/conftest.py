@@ -158,6 +158,9 @@ class Service:
     async def note_asked(self, call_sid: str) -> None:
         raise AssertionError("the session manager keeps that")
 
+    async def note_stopped(self, call_sid: str, stream_sid: str) -> None:
+        raise AssertionError("the aftercare keeps that")
+
     async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
         raise AssertionError("the aftercare keeps that")
 
@@ -341,6 +344,9 @@ class Table:
 
     async def note_asked(self, call_sid: str) -> None:
         await self._change(call_sid, asked_at=self.now)
+
+    async def note_stopped(self, call_sid: str, stream_sid: str) -> None:
+        await self._change(call_sid, stopped_stream=stream_sid)
 
     async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
         dials = self.items.get(call_sid, CallItem()).dials

@@ -108,9 +108,7 @@ class Store:
         self.trouble: Callable[[], Awaitable[None]] | None = None
 
     async def _change(self, call_sid: str, **changes: Any) -> None:
-        if self.trouble is not None:
-            await self.trouble()
-        self.items[call_sid] = replace(self.items.get(call_sid, CallItem()), **changes)
+        self.items[call_sid] = replace(await self.recall_call(call_sid), **changes)
 
     async def save(self, record: HandoverRecord) -> str:
         raise AssertionError
@@ -130,6 +128,9 @@ class Store:
     async def note_asked(self, call_sid: str) -> None:
         self.asked.append(call_sid)
 
+    async def note_stopped(self, call_sid: str, stream_sid: str) -> None:
+        await self._change(call_sid, stopped_stream=stream_sid)
+
     async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
         dials = self.items.get(call_sid, CallItem()).dials
         await self._change(call_sid, dials={attempt: outcome, **dials})
@@ -142,13 +143,12 @@ class Store:
         self.revoked.append(token)
         return True
 
-    async def take_over(self, call_sid: str) -> CallItem:
-        return await self.recall_call(call_sid)
-
     async def recall_call(self, call_sid: str) -> CallItem:
         if self.trouble is not None:
             await self.trouble()
         return self.items.get(call_sid, CallItem())
+
+    take_over = recall_call
 
 
 @dataclass
@@ -537,8 +537,11 @@ async def test_a_signed_form_that_names_no_call_is_a_bad_request(site: Site) -> 
             assert (await site.post(path, CallSid=wrong)).status_code == 400
 
 
-async def test_a_stream_s_errors_are_counted_and_its_other_news_is_not(site: Site) -> None:
-    assert (await site.post("/twilio/stream-status", StreamEvent="stream-started")).status_code == 204
+async def test_a_stream_s_errors_are_counted_and_its_end_in_good_order_is_kept_for_every_instance(site: Site) -> None:
+    for news in ("stream-started", "stream-stopped"):
+        assert (await site.post("/twilio/stream-status", StreamEvent=news, StreamSid="MZ1")).status_code == 204
+    await site.aftercare.settled()
+    assert site.store.items == {CALL_SID: CallItem(stopped_stream="MZ1")}
     assert site.watch.refusals == []
     assert (await site.post("/twilio/stream-status", StreamEvent="stream-error")).status_code == 204
     assert site.watch.refusals == [("stream", "twilio_error")]
@@ -547,9 +550,6 @@ async def test_a_stream_s_errors_are_counted_and_its_other_news_is_not(site: Sit
 async def test_there_is_nothing_else_to_see(site: Site) -> None:
     for path in ("/", "/twilio", "/twilio/dialed", "/docs", "/redoc", "/openapi.json", "/console"):
         assert (await site.client.get(site.base + path)).status_code == 404
-
-
-async def test_a_webhook_is_posted_and_not_fetched(site: Site) -> None:
     assert (await site.client.get(site.base + "/twilio/voice")).status_code == 405
 
 

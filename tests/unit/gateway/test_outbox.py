@@ -47,6 +47,9 @@ class Watch:
     def not_kept(self, conversation_id: str, error: BaseException) -> None:
         self._tell(f"not kept {conversation_id}: {getattr(error, 'reason', '')}")
 
+    def bypassed(self, conversation_id: str, error: BaseException) -> None:
+        self._tell(f"bypassed {conversation_id}: {getattr(error, 'reason', '')}")
+
     def failed(self, what: str, error: BaseException) -> None:
         self._tell(f"failed {what}: {getattr(error, 'reason', type(error).__name__)}")
 
@@ -292,7 +295,7 @@ async def test_without_the_shelf_a_note_goes_to_the_crm_at_once(company: Company
     one = await company.instance(at="http://127.0.0.1:9")
     await one.outbox.keep_note(NOTE)
 
-    assert one.watch.told == ["not kept conv-1: unreachable"]
+    assert one.watch.told == ["bypassed conv-1: unreachable"]
     assert company.tickets == ["CALL BACK: Please call back."]
 
 
@@ -305,15 +308,36 @@ async def test_without_shelf_and_crm_whoever_keeps_something_hears_of_it(company
     assert one.watch.told == ["not kept conv-1: unreachable", "failed deliver: unreachable"]
 
 
-async def test_a_note_on_its_way_goes_on_when_nobody_waits_for_it_any_longer(company: Company) -> None:
+async def test_a_note_on_its_way_goes_on_when_nobody_waits_for_it_any_longer(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HUBSPOT_READ_S", 0.2)
     one = await company.instance(at="http://127.0.0.1:9")
+    company.crm.hang(1)
     async with one.outbox as outbox:
         keeping = asyncio.create_task(outbox.keep_note(NOTE))
-        await one.watch.until("not kept conv-1: unreachable")
+        await asyncio.wait_for(company.crm.hanging.wait(), DEADLINE_S)
         keeping.cancel()
+        await one.watch.until("bypassed conv-1: unreachable")
 
     assert keeping.cancelled()
     assert company.tickets == ["CALL BACK: Please call back."]
+
+
+async def test_a_note_that_a_process_which_stops_has_no_time_left_for_is_told(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "OUTBOX_LAST_S", 0.01)
+    one = await company.instance(at="http://127.0.0.1:9")
+    company.crm.hang(1)
+    async with one.outbox as outbox:
+        keeping = asyncio.create_task(outbox.keep_note(NOTE))
+        await asyncio.wait_for(company.crm.hanging.wait(), DEADLINE_S)
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
+
+    assert "not kept conv-1: unreachable" in one.watch.told
+    assert company.tickets == []
 
 
 # --- In the background

@@ -7,6 +7,8 @@ import pytest
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.call_item import CallItem
+from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.gateway.questions import Questions
 
@@ -75,6 +77,48 @@ async def test_a_caller_who_has_left_is_not_lost(front: Front, table: Table) -> 
     await front.look()
 
     assert front.lost == []
+
+
+async def test_a_caller_who_hung_up_in_the_moment_in_which_the_line_broke_is_not_lost(
+    front: Front, table: Table
+) -> None:
+    table.items["CA1"] = CallItem(checkpoint=Checkpoint(), stopped_stream="MZ1")
+    front.questions.expect("CA1", broken="MZ1")
+    await front.look()
+
+    assert front.lost == []
+
+
+@pytest.mark.parametrize("broken", ["", "MZ2"])
+async def test_a_caller_whose_line_we_closed_or_whose_later_line_broke_is_lost_whatever_was_told_of_an_earlier_one(
+    front: Front, table: Table, broken: str
+) -> None:
+    table.items["CA1"] = CallItem(checkpoint=Checkpoint(), stopped_stream="MZ1")
+    front.questions.expect("CA1", broken=broken)
+    await front.look()
+
+    assert front.lost == ["CA1"]
+
+
+async def test_a_caller_who_has_heard_the_goodbye_and_left_before_twilio_could_ask_is_not_lost(
+    front: Front, table: Table
+) -> None:
+    table.items["CA1"] = CallItem(HangUp(), outcome=Outcome.CONTAINED)
+    front.questions.expect("CA1")
+    await front.look()
+
+    assert front.lost == []
+
+
+@pytest.mark.parametrize("owed", [HangUp(farewell=True), PromiseCallBack(), DialPerson()], ids=str)
+async def test_a_caller_who_was_still_to_hear_something_is_lost_however_the_call_is_said_to_have_ended(
+    front: Front, table: Table, owed: NextStep
+) -> None:
+    table.items["CA1"] = CallItem(owed, outcome=Outcome.CALLED_BACK)
+    front.questions.expect("CA1")
+    await front.look()
+
+    assert front.lost == ["CA1"]
 
 
 async def test_a_store_that_cannot_say_calls_nobody_lost(front: Front, table: Table) -> None:

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from websockets.asyncio.client import connect
 
 from voice_openai_connect.gateway.server import CannotListenError, DrainingServer, listening_socket, server_config
+from voice_openai_connect.simulator.ports import free_port
 
 DEADLINE_S = 30
 CHILD = '''
@@ -245,9 +246,8 @@ async def test_on_somebody_else_s_loop_it_leaves_the_signals_alone() -> None:
     async def drain() -> None:
         drained.append("drained")
 
-    with listening_socket("127.0.0.1", 0) as listening:
-        port = listening.getsockname()[1]
-    server = DrainingServer(server_config(Starlette(), host="127.0.0.1", port=port), drain, drained.clear)
+    config = server_config(Starlette(), host="127.0.0.1", port=free_port())
+    server = DrainingServer(config, drain, drained.clear)
     serving = asyncio.create_task(server.serve_within())
     await asyncio.wait_for(server.until_started(), DEADLINE_S)
 

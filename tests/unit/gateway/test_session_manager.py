@@ -61,6 +61,9 @@ class Store:
     async def note_asked(self, call_sid: str) -> None:
         raise AssertionError
 
+    async def note_stopped(self, call_sid: str, stream_sid: str) -> None:
+        raise AssertionError
+
     async def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> bool:
         raise AssertionError
 
@@ -83,6 +86,7 @@ class OnTheLine:
 
     def __init__(self) -> None:
         self.caller_left = False
+        self.broken_stream = ""
         self.posted: list[ev.Event] = []
         self.ordered = asyncio.Event()
         self.gave_way = False
@@ -261,6 +265,21 @@ async def test_a_stream_that_ends_is_asked_about_unless_its_caller_has_left() ->
     assert not office.questions.none_awaited.is_set()
     office.questions.asked("CA1")
     assert office.questions.none_awaited.is_set()
+
+
+async def test_of_a_stream_that_broke_off_it_is_said_which_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    office, expected = Office(), list[tuple[str, str]]()
+
+    def expect(call_sid: str, *, broken: str = "") -> None:
+        expected.append((call_sid, broken))
+
+    monkeypatch.setattr(office.questions, "expect", expect)
+    live(office, "CA1").broken_stream = "MZ1"
+    live(office, "CA2")
+    office.hang_up("CA1")
+    office.hang_up("CA2")
+
+    assert expected == [("CA1", "MZ1"), ("CA2", "")]
 
 
 async def test_a_call_whose_next_stream_comes_has_been_asked_about() -> None:

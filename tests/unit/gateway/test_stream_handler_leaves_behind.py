@@ -97,3 +97,13 @@ async def test_only_a_stream_that_twilio_stopped_had_a_caller_who_left(
     await stage.over(served)
 
     assert stage.handler.caller_left is left
+    assert bool(stage.handler.broken_stream) is not left
+
+
+async def test_a_stream_that_we_gave_up_has_not_broken_off(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    served = await stage.begin()
+    stage.handler.lose_stream("not_reading")
+    await stage.over(served)
+
+    assert stage.handler.broken_stream == ""

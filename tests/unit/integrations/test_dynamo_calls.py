@@ -226,6 +226,15 @@ async def test_it_is_known_when_twilio_asked_last(table: OwnTable, repository: D
     assert await repository.recall_call("CA1") == CallItem(HangUp(), asked_at=int(table.now))
 
 
+async def test_it_is_known_which_stream_ended_in_good_order_last(table: OwnTable, repository: DynamoRepository) -> None:
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    await repository.note_stopped("CA1", "MZ1")
+    await repository.note_stopped("CA1", "MZ2")
+
+    assert await repository.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT, stopped_stream="MZ2")
+    assert int((await table.item("call#CA1"))["expires_at"]) == table.now + limits.CHECKPOINT_TTL_S
+
+
 async def test_a_question_does_not_lengthen_the_time_of_a_checkpoint(
     table: OwnTable, repository: DynamoRepository
 ) -> None:

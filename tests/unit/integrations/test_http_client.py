@@ -1,4 +1,5 @@
 import logging
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -50,3 +51,19 @@ async def test_the_library_writes_neither_urls_nor_keys_to_the_log(caplog: pytes
     await get(ScriptedHttp([Answer()]))
     assert "61412345678" not in caplog.text
     assert "secret" not in caplog.text
+
+
+def trusted(client: httpx2.AsyncClient) -> int:
+    """How many authorities the client would believe."""
+    return cast("Any", client)._transport._pool._ssl_context.cert_store_stats()["x509_ca"]
+
+
+@pytest.mark.parametrize("url", ["https://api.hubapi.com", "https://127.0.0.1:8443", "http://crm.example.com"])
+async def test_certificates_are_checked_wherever_tls_may_be_spoken(url: str) -> None:
+    async with open_client(url, connect_s=5, read_s=5) as client:
+        assert trusted(client) > 0
+
+
+async def test_without_tls_no_authority_is_believed() -> None:
+    async with open_client("http://127.0.0.1:8080", connect_s=5, read_s=5) as client:
+        assert trusted(client) == 0

@@ -39,6 +39,7 @@ from voice_openai_connect.gateway.ports import ModelLeg
 from voice_openai_connect.integrations import openai_client
 from voice_openai_connect.integrations.model_socket import open_picows, open_websockets
 from voice_openai_connect.integrations.openai_client import RealtimeLeg, session_url
+from voice_openai_connect.simulator.ports import free_port
 
 KEY = "sk-a-key-that-must-not-be-seen"
 SETTINGS = ModelSettings(model="gpt-realtime-2.1", voice="marin", instructions="Be brief.", tools=())
@@ -223,11 +224,7 @@ class TestConnecting:
         assert len(model.requests) == 1
 
     async def test_a_server_that_is_not_there(self, dial: Dial) -> None:
-        free = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
-        port = free.sockets[0].getsockname()[1]
-        free.close()
-        await free.wait_closed()
-        assert await dial(base_url=f"http://127.0.0.1:{port}").start().ended() == [ModelLost("connect_failed")]
+        assert await dial(base_url=f"http://127.0.0.1:{free_port()}").start().ended() == [ModelLost("connect_failed")]
 
     async def test_a_server_that_speaks_something_else(self, dial: Dial) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,5 +1,4 @@
 import asyncio
-import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from http import HTTPStatus
 from typing import Protocol, cast
@@ -14,6 +13,7 @@ from voice_openai_connect.simulator.carrier_connect import NO_STREAM, Handshake,
 from voice_openai_connect.simulator.carrier_media import MediaStream
 from voice_openai_connect.simulator.carrier_twiml import Stream
 from voice_openai_connect.simulator.carrier_webhooks import Routes, signer
+from voice_openai_connect.simulator.ports import free_port
 
 URL = "wss://voice.example.com/twilio/stream/t1"
 
@@ -116,9 +116,7 @@ async def test_a_refused_handshake_is_no_stream(door: Door) -> None:
 
 
 async def test_a_gateway_that_is_not_there_is_no_stream() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    visit = Visit(f"http://127.0.0.1:{port}", callback="")
+    visit = Visit(f"http://127.0.0.1:{free_port()}", callback="")
     assert await visit.run() == "dropped"
     assert visit.codes == [31902]
     assert visit.told == []

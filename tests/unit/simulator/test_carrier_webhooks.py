@@ -1,5 +1,4 @@
 import asyncio
-import socket
 from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol, cast
 from urllib.parse import parse_qsl
@@ -20,6 +19,7 @@ from voice_openai_connect.simulator.carrier_webhooks import (
     overrides,
     signer,
 )
+from voice_openai_connect.simulator.ports import free_port
 from voice_openai_connect.simulator.serving import serving
 
 TOKEN = "12345"
@@ -133,10 +133,8 @@ async def test_an_answer_that_takes_too_long_is_a_failure(desk: Desk, webhooks: 
 
 
 async def test_a_gateway_that_is_not_there_is_tried_twice() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     webhooks = Webhooks(TOKEN, Routes())
-    error, tries = await ask(webhooks, f"http://127.0.0.1:{port}/v")
+    error, tries = await ask(webhooks, f"http://127.0.0.1:{free_port()}/v")
     await webhooks.aclose()
     assert isinstance(error, TwimlError)
     assert (error.code, tries) == (11205, 2)

@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 
 from voice_openai_connect.simulator.faults import FaultProxy
+from voice_openai_connect.simulator.ports import free_port
 
 DEADLINE_S = 10
 Result = TypeVar("Result")
@@ -250,10 +251,7 @@ async def test_the_connections_of_your_choice_are_turned_away(proxy: FaultProxy)
 
 
 async def test_a_server_that_is_not_there_looks_to_the_client_like_a_reset() -> None:
-    listening = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    listening.close()
-    async with FaultProxy("127.0.0.1", port) as proxy:
+    async with FaultProxy("127.0.0.1", free_port()) as proxy:
         reader, writer = await connected(proxy)
         with pytest.raises(ConnectionResetError):
             await soon(reader.read())

@@ -5,7 +5,8 @@ import socket
 import httpx2
 import pytest
 
-from voice_openai_connect.simulator.gateway_process import GatewayProcess, LogLine, free_port
+from voice_openai_connect.simulator.gateway_process import GatewayProcess, LogLine
+from voice_openai_connect.simulator.ports import free_port
 
 USUAL = {
     "HOST": "127.0.0.1",
@@ -24,10 +25,6 @@ USUAL = {
 def gateway(**changes: str) -> GatewayProcess:
     port = free_port()
     return GatewayProcess({**USUAL, "PUBLIC_HOST": f"http://127.0.0.1:{port}", "PORT": str(port), **changes}, port)
-
-
-def test_a_free_port_can_be_listened_on() -> None:
-    socket.create_server(("127.0.0.1", free_port())).close()
 
 
 async def test_inside_it_is_ready_and_afterwards_nobody_listens() -> None:
