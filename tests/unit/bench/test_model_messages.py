@@ -55,7 +55,7 @@ def test_the_gateway_s_own_configuration_is_taken(update: dict[str, Any]):
     ids=lambda command: type(command).__name__,
 )
 def test_every_message_of_the_gateway_is_taken(command: Any):
-    model_messages.read(encode(command, event_id="one").encode())
+    model_messages.read(encode(command, event_id="one"))
 
 
 def changed(update: dict[str, Any], path: str, value: object) -> dict[str, Any]:

@@ -148,7 +148,7 @@ async def dial(model: Model, request: pytest.FixtureRequest) -> AsyncIterator[Di
     calls: list[Call] = []
 
     def dial(settings: ModelSettings = SETTINGS, **options: Any) -> Call:
-        given = {"api_key": KEY, "base_url": model.base_url, "open_socket": request.param}
+        given: dict[str, Any] = {"api_key": KEY, "base_url": model.base_url, "open_socket": request.param}
         calls.append(Call(RealtimeLeg(settings, **(given | options))))
         return calls[-1]
 

@@ -40,7 +40,7 @@ SETTINGS = ModelSettings(
 )
 
 
-def valid(text: str) -> dict[str, Any]:
+def valid(text: bytes) -> dict[str, Any]:
     """The message, once OpenAI's own types have taken it strictly and know every key of it."""
     assert unknown_keys(OFFICIAL.validate_json(text, strict=True)) == []
     return json.loads(text)
