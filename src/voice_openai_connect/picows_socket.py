@@ -19,6 +19,8 @@ Heard = Callable[[str], bool]
 SILENT: Final = logging.Logger("unheard")  # noqa: LOG001 - in no registry, so that no configuration can switch it on
 SILENT.disabled = True
 """The logger of WebSocket libraries: they log paths, headers and messages, so tickets, keys, and what callers say."""
+QUIET: Final = logging.LoggerAdapter(SILENT)
+"""The same for picows: of a plain logger it makes one for each connection, which is enabled again."""
 
 _TEXT: Final = WSMsgType.TEXT
 
@@ -162,6 +164,8 @@ class PicowsSocket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame came; nearly every one is a whole message."""
+        if transport.is_close_frame_sent and frame.msg_type != WSMsgType.CLOSE:
+            return self._end()  # picows goes on reading after what it has refused
         if frame.msg_type == _TEXT and frame.fin and self._fragments is None:
             try:
                 text = frame.get_payload_as_utf8_text()

@@ -25,12 +25,12 @@ from picows import (
 from voice_openai_connect import limits
 from voice_openai_connect.gateway.media_socket import NORMAL, POLICY_VIOLATION, Heard, MediaSocket, nobody_told
 from voice_openai_connect.gateway.token_bucket import TokenBucket
-from voice_openai_connect.picows_socket import SILENT, PicowsSocket
+from voice_openai_connect.picows_socket import QUIET, PicowsSocket
 
 if TYPE_CHECKING:
 
     class WSProtocol(asyncio.BufferedProtocol):
-        """What picows does not describe of its own protocol; see docs/decisions/0016."""
+        """What picows does not describe of its own protocol; see docs/decisions/0017."""
 
         transport: WSTransport
         listener: WSListener | None
@@ -141,7 +141,7 @@ class _UpgradedProtocol(WSProtocol):
             None,
             False,
             self._listener_of,
-            SILENT,
+            QUIET,
             True,
             None,  # the request is whole already, so the handshake needs no deadline
             False,

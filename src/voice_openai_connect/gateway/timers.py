@@ -42,12 +42,18 @@ class Timers:
         self._next: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
+        """How many are set."""
         return len(self._heap) - self._cancelled
+
+    @property
+    def entries(self) -> int:
+        """The same with those that are cancelled and still take room."""
+        return len(self._heap)
 
     def set(self, at: float, due: Callable[[], None]) -> Timer:
         """Call `due` at that time or a little later; at once, on the loop's next round, if it has passed.
 
-        Timers fire in the order of their times, and of setting where those are the same.
+        Timers fire in the order of their times, and of setting where these are the same.
         """
         timer = Timer(self, due)
         heappush(self._heap, (at, next(self._order), timer))

@@ -18,7 +18,7 @@ from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
 
 from voice_openai_connect import __version__, limits
-from voice_openai_connect.picows_socket import SILENT, Heard, PicowsSocket
+from voice_openai_connect.picows_socket import QUIET, SILENT, Heard, PicowsSocket
 
 _USER_AGENT = f"voice-openai-connect/{__version__}"
 
@@ -101,7 +101,7 @@ async def open_picows(url: str, headers: Mapping[str, str], tls: ssl.SSLContext 
             url,
             ssl_context=tls,
             websocket_handshake_timeout=limits.MODEL_CONNECT_MS / 1_000,
-            logger_name=SILENT,
+            logger_name=QUIET,
             enable_auto_ping=True,
             auto_ping_idle_timeout=limits.MODEL_PING_S,
             auto_ping_reply_timeout=limits.MODEL_PING_S,
