@@ -79,7 +79,7 @@ class EngineLine:
     """One WebSocket that the engine serves. `on_text` gets what is not hot, `on_end` is told once how it ended."""
 
     def __init__(self, engine: "Engine", index: int) -> None:
-        self.on_text: Callable[[bytes, float], None] = lambda *_: None
+        self.on_text: Callable[[bytes, float], None] = lambda _text, _at: None
         self.on_voice: Callable[[bytes], None] = lambda _: None
         """Gets sound that the model has not made."""
         self.on_end: Callable[[Ending], None] = lambda _: None

@@ -104,15 +104,22 @@ class Exchange:
         call = next((each for each in self.calls.values() if each.ready.done() and not each.leaves), None)
         if call is None or call.caller is None or call.session is None:
             return
-        call.leaves = True
         if not (asks_for_person and edge.hands_over):
-            self._tally.counts["calls hung up"] += 1
-            call.caller.leave()
-        elif self._random.random() < 0.5:
+            self.hang_up(call)
+            return
+        call.leaves = True
+        if self._random.choice((True, False)):
             call.session.quiet = True
             call.caller.press("0")
         else:
             call.session.escalates = True
+
+    def hang_up(self, call: Call) -> None:
+        """The caller leaves."""
+        call.leaves = True
+        self._tally.counts["calls hung up"] += 1
+        if call.caller is not None:
+            call.caller.leave()
 
     def missing(self, older_than_s: float = 1.0) -> int:
         """Frames that should have arrived by now, on both ways."""
@@ -151,7 +158,7 @@ class Exchange:
         session = Session(
             line,
             len(self.sessions) + 1,
-            find=lambda payload: self._find(session, payload),
+            find=self._find,
             manner=self._manner,
             tally=self._tally,
             seed=self._random.getrandbits(32),

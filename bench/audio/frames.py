@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from websockets.frames import apply_mask
+from websockets.speedups import apply_mask
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1

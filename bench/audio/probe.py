@@ -24,7 +24,7 @@ def pin(pid: int, core: int) -> None:
         os.sched_setaffinity(int(task.name), {core})
 
 
-def give_way_to_nobody(pid: int) -> str:
+def put_first(pid: int) -> str:
     """The best scheduling that this user may give: SCHED_FIFO, a nice value below zero, or none. Says which."""
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -40,10 +40,11 @@ def give_way_to_nobody(pid: int) -> str:
     return "nice -15"
 
 
-def ordinary(pid: int) -> None:
-    """Back among all the others."""
+def put_back(pid: int, cores: set[int]) -> None:
+    """Back among all the others, on any of these cores."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(int(task.name), cores)
 
 
 def _thread_ns(stat: Path) -> int:

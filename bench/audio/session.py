@@ -53,7 +53,7 @@ class Session:
         line: Line,
         number: int,
         *,
-        find: Callable[[bytes], Caller | None],
+        find: Callable[["Session", bytes], Caller | None],
         manner: Manner,
         tally: Tally,
         seed: int,
@@ -108,7 +108,7 @@ class Session:
 
     def _append(self, payload: bytes, now: float) -> None:
         if self.caller is None:
-            self.caller = self._find(payload)
+            self.caller = self._find(self, payload)
             if self.caller is None:
                 self._tally.complain("changed", "the first append of a session is nobody's voice")
                 return
@@ -155,7 +155,7 @@ class Session:
             self._later(self._random.uniform(0, PERIOD_S), self._turn)
 
     def _create(self, wanted: dict[str, Any], event_id: str | None) -> None:
-        metadata = wanted.get("metadata") or {}
+        metadata: dict[str, str] = wanted.get("metadata") or {}
         if wanted.get("conversation") == "none":
             self._emit_all(Answer(self._ids, metadata).text(script.SUMMARY))
         elif self._active is not None:

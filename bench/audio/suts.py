@@ -54,6 +54,7 @@ SUTS: Final = {
         GATEWAY,
         Sut("bare_picows", "bench.peers.bare_picows"),
         Sut("bare_fastapi", "bench.peers.bare_fastapi"),
+        Sut("twilio_agent_connect", "bench.peers.twilio_agent_connect"),
     )
 }
 
