@@ -93,11 +93,14 @@ def listening_socket(host: str, port: int, *, shared: bool = False) -> socket.so
     uvicorn would do the same later, and end the process with the bare words of the system.
     """
     try:
-        return socket.create_server((host, port), family=_family(host), reuse_port=shared)
+        listening = socket.create_server((host, port), family=_family(host), reuse_port=shared)
     except OSError as error:
         why = str(error.strerror or error).partition(" (while")[0].lower()
-    remedy = "Stop the program that uses it, or set HOST and PORT to others"
-    raise CannotListenError(f"HOST, PORT: cannot listen on {host}:{port}: {why}. {remedy}")
+        remedy = "Stop the program that uses it, or set HOST and PORT to others"
+        raise CannotListenError(f"HOST, PORT: cannot listen on {host}:{port}: {why}. {remedy}") from None
+    # Each frame is sent at once. uvloop sees to it; asyncio only for sockets that it makes itself.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 @contextmanager

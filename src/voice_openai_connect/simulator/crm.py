@@ -5,7 +5,6 @@ against the burst and search limits, and can be told to fail, to hang, or to do 
 """
 
 import asyncio
-import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
@@ -22,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from voice_openai_connect.simulator.crm_store import Json, Portal, PortalError, Property, Record, timestamp
-from voice_openai_connect.simulator.ports import free_port
+from voice_openai_connect.simulator.ports import free_port, listener
 
 VERSIONS: Final = ("2026-09", "2026-03")
 TOKEN: Final = "pat-simulated"  # noqa: S105 - opens nothing but this
@@ -134,7 +133,7 @@ class SimulatedCrm:
     async def up(self) -> None:
         """Listen again, at the same address."""
         self._released = asyncio.Event()
-        sock = socket.create_server(("127.0.0.1", self._port))
+        sock = listener(self._port)
         self.base_url = f"http://127.0.0.1:{self._port}"
         config = uvicorn.Config(
             self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_S

@@ -1,12 +1,13 @@
 """An ASGI application served on this machine for as long as a block lasts, at a port that was free."""
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import uvicorn
+
+from voice_openai_connect.simulator.ports import listener
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Callable[[], Awaitable[Scope]], Callable[[Scope], Awaitable[None]]], Awaitable[None]]
@@ -35,7 +36,7 @@ class _QuietServer(uvicorn.Server):
 @asynccontextmanager
 async def serving(app: App) -> AsyncGenerator[str]:
     """Serve `app` and give its base address, such as ``http://127.0.0.1:49152``. It listens from the first moment."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listening = listener()
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -47,11 +48,11 @@ async def serving(app: App) -> AsyncGenerator[str]:
         ws_ping_interval=None,
     )
     server = _QuietServer(config)
-    running = asyncio.create_task(server.serve(sockets=[listener]))
+    running = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         server.told_to_stop.set()
         await running
-        listener.close()
+        listening.close()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -255,6 +256,13 @@ async def test_on_somebody_else_s_loop_it_leaves_the_signals_alone() -> None:
     server.should_exit = True
     await asyncio.wait_for(serving, DEADLINE_S)
     assert drained == []
+
+
+def test_what_is_written_to_a_connection_is_sent_at_once_whichever_loop_serves_it() -> None:
+    with listening_socket("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_an_address_that_is_taken_is_said_in_one_sentence_with_what_to_do() -> None:
