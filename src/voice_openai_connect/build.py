@@ -314,10 +314,15 @@ def run_gateway(
     if seat is not None:
         count_in(seat.metrics, seat.number)
     with listening_socket(settings.host, settings.port, shared=seat is not None) as listening:
-        if seat is None or seat.number == 0:
+        if _is_first(seat):
             _say_what_is_unusual(settings)
         _run(_serve(settings, profiles, tools, listening, seat))
     return 0
+
+
+def _is_first(seat: Seat | None) -> bool:
+    """Whether this process does what is to be done once for the whole instance."""
+    return seat is None or seat.number == 0
 
 
 def _say_what_is_unusual(settings: Settings) -> None:
@@ -339,7 +344,8 @@ async def _serve(
 ) -> None:
     async with (
         open_gateway(settings, profiles, tools, process=Process(seat=seat)) as parts,
-        written_down(parts.metrics, settings.cloudwatch_service),
+        # The first of several writes for all.
+        written_down(parts.metrics, settings.cloudwatch_service if _is_first(seat) else ""),
     ):
         port = listening.getsockname()[1]
         sessions, config = parts.sessions, server_config(parts.app, host=settings.host, port=port)
