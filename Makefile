@@ -66,6 +66,15 @@ deploy-test: .venv/.dev-ready ## SIGTERM one of two gateways with CALLS calls on
 soak: .venv/.dev-ready ## ten minutes of short and long calls with faults; nothing may be lost or left
 	@$(RUN)python -m bench.soak $(ARGS)
 
+# Bridges of others bring packages that must not meet ours, so they have an environment of their own.
+.bench/.ready: bench/peers/requirements.txt | $(UV)
+	@$(UV) venv --quiet --clear --python "$(PYTHON)" .bench
+	@$(UV) pip install --quiet --python .bench/bin/python -r $<
+	@touch $@
+
+bench: .venv/.dev-ready .bench/.ready ## what a call costs, beside other bridges; writes docs/performance.md (ARGS=--full)
+	@$(RUN)python -m bench.audio.rounds $(ARGS)
+
 mutation: .venv/.dev-ready ## break call/ in small ways, count what the tests notice (FILES="playback floor"; all: an hour)
 	@$(UV) sync --quiet --locked --inexact --all-extras --group mutation --python "$(PYTHON)"
 	@$(RUN)python tests/mutation.py $(FILES)
@@ -85,6 +94,6 @@ serve: .venv/.dev-ready ## run the gateway with the settings in .env
 	@$(RUN)voice-connect serve
 
 clean: ## remove what make has installed
-	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis out
+	rm -rf .venv .bench .tools .pytest_cache .ruff_cache .hypothesis out
 
-.PHONY: help setup demo test images simulate mutation kill-test deploy-test soak check format serve clean
+.PHONY: help setup demo test images simulate mutation kill-test deploy-test soak bench check format serve clean

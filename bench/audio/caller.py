@@ -60,6 +60,10 @@ class Caller:
         """An append has come by another way than the engine."""
         self._engine.call("call_voice", self._line.index, payload, len(payload), now)
 
+    def counted_by_model(self, frames: int, now: float) -> None:
+        """So many frames more have come to the model, in another format than they were sent in."""
+        self._engine.call("call_counted", self._line.index, frames, now)
+
     def model_ready(self, now: float) -> None:
         """Whatever the caller says from now on must arrive."""
         self._engine.call("call_configured", self._line.index, now)

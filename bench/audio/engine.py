@@ -38,6 +38,7 @@ _SHAPES: Final[dict[str, tuple[object, tuple[object, ...]]]] = {
     "call_attach": (None, (_P, _C, _C)),
     "call_configured": (None, (_P, _C, _D)),
     "call_voice": (None, (_P, _C, _BYTES, _C, _D)),
+    "call_counted": (None, (_P, _C, _C, _D)),
     "call_heard": (None, (_P, _C, _BYTES, _C, _D)),
     "call_unknown_sound": (None, (_P, _C, _BYTES, _C)),
     "call_mark": (None, (_P, _C, _BYTES, _D)),
@@ -47,6 +48,7 @@ _SHAPES: Final[dict[str, tuple[object, tuple[object, ...]]]] = {
     "call_piece_sent": (None, (_P, _C, _C)),
     "call_is_playing": (_C, (_P, _C, _C)),
     "call_missing": (_C, (_P, _C, _D)),
+    "write_block": (None, (_P, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32)),
     "voice_owner": (_C, (_BYTES, _C)),
 }
 
@@ -60,7 +62,9 @@ def _built() -> Path:
         files = [str(source) for source in sources if source.suffix == ".c"]
         unfinished = library.with_suffix(".new")
         try:
-            subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", str(unfinished), *files], check=True)
+            subprocess.run(
+                ["cc", "-O2", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", str(unfinished), *files], check=True
+            )
         except FileNotFoundError:
             raise RuntimeError("the bench needs a C compiler: install one, so that `cc` is on the PATH") from None
         unfinished.rename(library)
@@ -136,6 +140,12 @@ class Engine:
         """The sound of a new item of the model's."""
         audio = ctypes.create_string_buffer(frames * 160)
         self.call("call_new_item", line, number, frames, audio)
+        return audio.raw
+
+    def block(self, call: int, item: int, place: int) -> bytes:
+        """20 ms of sound that say whose they are; item 0 is the caller's own voice."""
+        audio = ctypes.create_string_buffer(160)
+        self._library.write_block(audio, call, item, place)
         return audio.raw
 
     def samples(self, which: str) -> "array[float]":

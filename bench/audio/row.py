@@ -48,6 +48,9 @@ class Plan:
     """Not calls that talk: new calls, as fast as they are answered."""
     ramp_per_s: float = 40.0
     warm_up_s: float = WARM_UP_S
+    settle_s: float = SETTLE_S
+    pinned: bool = True
+    """Whether each of the two has a core to itself."""
     real_time: bool = True
     """Whether both processes are put before everything else on the machine, as far as that is permitted."""
 
@@ -85,12 +88,21 @@ class Row:
         """Whether every byte arrived as it was sent and the figures count."""
         return not self.wrong and not self.void
 
+    @property
+    def generator_full(self) -> bool:
+        """Whether the generator had no room left: then its own limit was met, and not the system's."""
+        return self.generator_share > FULL or self.late.p99 > LATE_MS
+
+    def carried(self, within_ms: float) -> bool:
+        """Whether so many calls were carried well: nothing lost, a core not full, and the caller's voice in time."""
+        return self.sound and self.cpu_share < FULL and self.up.p99 <= within_ms
+
 
 async def measure(plan: Plan) -> Row:
     """Start everything, let people call, and measure a window of ordinary operation."""
     tally = Tally()
     row = Row(plan.sut.name, plan.calls, plan.tls, plan.set_up)
-    manner = Manner(strict=plan.sut.gateway)
+    manner = Manner(strict=plan.sut.gateway, pcm=plan.sut.transcodes)
     with tempfile.TemporaryDirectory(prefix="bench-") as name, _no_collector():
         folder = Path(name)
         tls, certificate = suts.self_signed(folder) if plan.tls else (None, None)
@@ -121,6 +133,9 @@ def _no_collector() -> Generator[None]:
 @asynccontextmanager
 async def _cores(plan: Plan, row: Row, sut: Running) -> AsyncGenerator[None]:
     """A core for each of the two, and if wanted before everybody else on it."""
+    if not plan.pinned:
+        yield
+        return
     allowed = os.sched_getaffinity(0)
     probe.pin(sut.pid, SUT_CORE)
     probe.pin(os.getpid(), GENERATOR_CORE)
@@ -134,7 +149,7 @@ async def _cores(plan: Plan, row: Row, sut: Running) -> AsyncGenerator[None]:
 
 
 async def _measure_talk(plan: Plan, row: Row, exchange: Exchange, sut: Running, tally: Tally) -> None:
-    idle_kb = await _idle(exchange, sut)
+    idle_kb = await _idle(plan, exchange, sut)
     if not await _ramp(plan, exchange, sut):
         row.void = "not every call was answered"
         return
@@ -144,20 +159,20 @@ async def _measure_talk(plan: Plan, row: Row, exchange: Exchange, sut: Running, 
     row.rss_kb = (probe.resident_kb(sut.pid) - idle_kb) / plan.calls
     turnover.cancel()
     await asyncio.gather(turnover, return_exceptions=True)
-    if missing := exchange.missing():
+    if missing := exchange.missing(plan.settle_s):
         tally.wrong["lost"] += missing
     if row.late.p99 > LATE_MS:
         row.void = f"the generator was late (p99 {row.late.p99:.1f} ms)"
 
 
-async def _idle(exchange: Exchange, sut: Running) -> float:
+async def _idle(plan: Plan, exchange: Exchange, sut: Running) -> float:
     """What the process holds when it has had a few calls and has none: what is loaded once is not a call's."""
     for _ in range(FIRST_CALLS):
         with suppress(OSError, TimeoutError):
             await exchange.place(sut.edge)
     for _ in range(FIRST_CALLS):
         exchange.let_one_go(sut.edge, asks_for_person=False)
-    await asyncio.sleep(SETTLE_S)
+    await asyncio.sleep(plan.settle_s)
     return probe.resident_kb(sut.pid)
 
 
@@ -167,6 +182,8 @@ async def _ramp(plan: Plan, exchange: Exchange, sut: Running) -> bool:
     for _ in range(plan.calls):
         placed.append(asyncio.create_task(exchange.place(sut.edge)))
         await asyncio.sleep(1 / plan.ramp_per_s)
+        if plan.sut.transcodes:
+            await asyncio.wait(placed)
     results = await asyncio.gather(*placed, return_exceptions=True)
     return not any(isinstance(result, BaseException) for result in results)
 
@@ -196,14 +213,14 @@ async def _window(plan: Plan, row: Row, exchange: Exchange, sut: Running, tally:
     row.cpu_share, row.generator_share = cpu / took_s / 1_000, own / took_s / 1_000
     samples = [exchange.engine.samples(which) for which in SAMPLES]
     row.counts, set_up = dict(tally.counts), tally.set_up[:]
-    await asyncio.sleep(SETTLE_S)  # what is on its way arrives before the arithmetic keeps the generator busy
+    await asyncio.sleep(plan.settle_s)  # what is on its way arrives before the arithmetic keeps the generator busy
     row.up, row.down, row.clear, row.late = (delays(each) for each in samples)
     row.set_up_ms = delays(set_up)
 
 
 async def _measure_set_up(plan: Plan, row: Row, exchange: Exchange, sut: Running, tally: Tally) -> None:
     """Calls that are hung up as soon as the model is ready, so many at a time."""
-    await _idle(exchange, sut)
+    await _idle(plan, exchange, sut)
     loop = asyncio.get_running_loop()
     end = loop.time() + plan.seconds
 

@@ -31,6 +31,12 @@ SENTENCE_FRAMES: Final = 60
 """What the model says before it hands a caller over."""
 EARLY_S: Final = (2.0, 4.0)
 """By how much an interruption is earlier than the turn that it belongs to: the answer before it is still playing."""
+PCM_FRAME_BYTES: Final = 960
+"""20 ms of 16-bit PCM at 24 kHz ..."""
+PCM_PER_ULAW: Final = 6
+"""... for each byte of which µ-law has a sixth of one."""
+_PCM: Final = bytes(n % 7 for n in range(2 * script.PIECE_BYTES * PCM_PER_ULAW))[: script.PIECE_BYTES * PCM_PER_ULAW]
+"""Near silence; what it is does not matter, only how much."""
 _APPEND: Final = b'{"type":"input_audio_buffer.append","audio":"'
 _APPEND_END: Final = b'"}'
 _TRANSFER_ARGUMENTS: Final = '{"reason":"the caller wants it"}'
@@ -43,6 +49,8 @@ class Manner:
     interrupts: float = 0.25
     """The share of answers that are interrupted."""
     strict: bool = True
+    pcm: bool = False
+    """The system speaks 24 kHz PCM with the model: its sound is counted and cannot be compared."""
 
 
 class Session:
@@ -76,6 +84,7 @@ class Session:
         self._active: Answer | None = None
         self._wanted: list[dict[str, str]] = []
         self._turn_item = ""
+        self._pcm_bytes = 0
         self._timers: set[asyncio.TimerHandle] = set()
         line.on_text = self._receive
         line.on_end = self._over
@@ -113,11 +122,16 @@ class Session:
                 self._tally.complain("changed", "the first append of a session is nobody's voice")
                 return
             self._recognised(now)
-        self.caller.heard_by_model(payload, now)
+        if self._manner.pcm:
+            self._pcm_bytes += len(payload) * 3 // 4
+            frames, self._pcm_bytes = divmod(self._pcm_bytes, PCM_FRAME_BYTES)
+            self.caller.counted_by_model(frames, now)
+        else:
+            self.caller.heard_by_model(payload, now)
 
     def _recognised(self, now: float) -> None:
         if self._configured and self.caller is not None:
-            if isinstance(self._line, EngineLine):
+            if isinstance(self._line, EngineLine) and not self._manner.pcm:
                 self.caller.attach(self._line)
             self.caller.model_ready(now)
             self.on_ready()
@@ -220,7 +234,7 @@ class Session:
         self._emit(*answer.words(piece, pieces))
         start = piece * script.PIECE_BYTES
         audio = sound[start : start + script.PIECE_BYTES]
-        text = answer.delta(audio)
+        text = answer.delta(_PCM[: len(audio) * PCM_PER_ULAW] if self._manner.pcm else audio)
         if self.caller is not None:
             self.caller.piece_sent(start + len(audio))
         self._line.send(text)

@@ -45,16 +45,42 @@ class Sut:
     module: str
     gateway: bool = False
     settings: tuple[tuple[str, str], ...] = ()
+    what: str = ""
+    """In a few words, for the page."""
+    usual: int = 50
+    """Calls of the row in which all systems are compared; fewer for one that could not carry them."""
+    first_rung: int = 50
+    ramp_per_s: float = 40.0
+    foreign: bool = False
+    """It needs packages that the gateway does not, from an environment of their own."""
+    transcodes: bool = False
+    """It speaks PCM with the model."""
 
 
-GATEWAY: Final = Sut("gateway", "voice_openai_connect", gateway=True)
+GATEWAY: Final = Sut("gateway", "voice_openai_connect", gateway=True, what="this gateway, everything switched on")
 SUTS: Final = {
     each.name: each
     for each in (
         GATEWAY,
-        Sut("bare_picows", "bench.peers.bare_picows"),
-        Sut("bare_fastapi", "bench.peers.bare_fastapi"),
-        Sut("twilio_agent_connect", "bench.peers.twilio_agent_connect"),
+        Sut("bare_picows", "bench.peers.bare_picows", what="a bare bridge on picows, near the floor of Python"),
+        Sut("bare_fastapi", "bench.peers.bare_fastapi", what="a bare bridge on FastAPI and `websockets`, well made"),
+        Sut(
+            "twilio_agent_connect",
+            "bench.peers.twilio_agent_connect",
+            what="Twilio's `twilio-agent-connect` 2.5.0",
+            foreign=True,
+            usual=40,
+            first_rung=40,
+        ),
+        Sut(
+            "pipecat",
+            "bench.peers.pipecat_bot",
+            what="a minimal `pipecat-ai` bot; speaks 24 kHz PCM with the model, so its sound is counted, not compared",
+            usual=10,
+            first_rung=10,
+            foreign=True,
+            transcodes=True,
+        ),
     )
 }
 
@@ -92,9 +118,11 @@ async def running(sut: Sut, base_url: str, *, certificate: Path | None, log: Pat
 
 
 @asynccontextmanager
-async def _started(sut: Sut, settings: Mapping[str, str], log: Path) -> AsyncGenerator[tuple[subprocess.Popen[bytes], int]]:
+async def _started(
+    sut: Sut, settings: Mapping[str, str], log: Path
+) -> AsyncGenerator[tuple[subprocess.Popen[bytes], int]]:
     port = free_port()
-    python = sys.executable if sut.gateway else str(PEERS_PYTHON)
+    python = str(PEERS_PYTHON) if sut.foreign else sys.executable
     if not Path(python).exists():
         raise NotStartedError(f"{python} is not there: `make bench` makes it")
     environment = {

@@ -5,7 +5,7 @@ It joins continuation frames, waits for nothing, and clears when the caller spea
 
 import asyncio
 
-import orjson
+import msgspec
 import uvloop
 from picows import (
     WSFrame,
@@ -45,7 +45,7 @@ class Joining(WSListener):
                 self.on_text(memoryview(whole))
 
     def on_text(self, text: memoryview) -> None:
-        raise NotImplementedError
+        """A whole message; the memory is valid until this returns."""
 
 
 class Caller(Joining):
@@ -58,14 +58,18 @@ class Caller(Joining):
         self._opening: asyncio.Task[None] | None = None
 
     def on_text(self, text: memoryview) -> None:
-        message = orjson.loads(text)
+        message = msgspec.json.decode(text)
         kind = message["event"]
         if kind == "media":
-            if self.model is not None:
-                self.model.append(message["media"]["payload"])
+            self.on_payload(message["media"]["payload"])
         elif kind == "start":
             self.stream_sid = message["streamSid"]
             self._opening = asyncio.get_running_loop().create_task(self._open_model())
+
+    def on_payload(self, payload: str) -> None:
+        """20 ms of the caller; what comes before the model is there is not kept."""
+        if self.model is not None:
+            self.model.append(payload)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         if self.model is not None and self.model.transport is not None:
@@ -74,10 +78,10 @@ class Caller(Joining):
 
     def play(self, payload: str) -> None:
         message = {"event": "media", "streamSid": self.stream_sid, "media": {"payload": payload}}
-        self.transport.send(WSMsgType.TEXT, orjson.dumps(message))
+        self.transport.send(WSMsgType.TEXT, msgspec.json.encode(message))
 
     def clear(self) -> None:
-        self.transport.send(WSMsgType.TEXT, orjson.dumps({"event": "clear", "streamSid": self.stream_sid}))
+        self.transport.send(WSMsgType.TEXT, msgspec.json.encode({"event": "clear", "streamSid": self.stream_sid}))
 
     async def _open_model(self) -> None:
         headers = {"Authorization": f"Bearer {API_KEY}"}
@@ -93,13 +97,15 @@ class Model(Joining):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         super().on_ws_connected(transport)
-        transport.send(WSMsgType.TEXT, orjson.dumps({"type": "session.update", "session": SESSION}))
+        transport.send(WSMsgType.TEXT, msgspec.json.encode({"type": "session.update", "session": SESSION}))
 
     def append(self, payload: str) -> None:
-        self.transport.send(WSMsgType.TEXT, orjson.dumps({"type": "input_audio_buffer.append", "audio": payload}))
+        self.transport.send(
+            WSMsgType.TEXT, msgspec.json.encode({"type": "input_audio_buffer.append", "audio": payload})
+        )
 
     def on_text(self, text: memoryview) -> None:
-        event = orjson.loads(text)
+        event = msgspec.json.decode(text)
         kind = event["type"]
         if kind == "response.output_audio.delta":
             self._caller.play(event["delta"])

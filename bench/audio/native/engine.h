@@ -69,6 +69,7 @@ struct call {
     uint32_t first_mark, last_mark;
     item items[ITEMS];
     uint32_t first_item, last_item;
+    int counted; /* the system transcodes: its sound is counted, and not compared */
 };
 
 typedef struct {
