@@ -1,5 +1,6 @@
 """Servers of the town that many tests share. Each is real, on 127.0.0.1, at a port of its own."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ import structlog
 
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
+from voice_openai_connect.simulator.town import TABLE
 
 REAL_TIME = {"journeys", "faults"}
 """Folders whose tests play calls: they mostly wait, and what they hear must not depend on a busy machine."""
@@ -36,6 +39,14 @@ def dynamo() -> Iterator[SimulatedDynamo]:
     """One DynamoDB for the whole run, with no tables: make one of your own name for each test."""
     with SimulatedDynamo() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def token_function(dynamo: SimulatedDynamo) -> Iterator[LambdaRuntime]:
+    """The Lambda of the towns in that DynamoDB, warm from the first call on that needs it."""
+    runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE)
+    yield runtime
+    asyncio.run(runtime.close())
 
 
 @pytest.fixture(autouse=True)

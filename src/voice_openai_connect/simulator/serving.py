@@ -16,20 +16,26 @@ STOP_S: Final = 2
 """What requests still open may take when the block is left."""
 
 
-class _QuietServer(uvicorn.Server):
+class QuietServer(uvicorn.Server):
     """Leaves the process's signals to whoever runs the process, and stops at once when told to."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.told_to_stop = asyncio.Event()
+        self._told_to_stop = asyncio.Event()
 
     async def main_loop(self) -> None:
         """Uvicorn looks ten times a second whether to stop; here it is told."""
         await self.on_tick(0)
-        await self.told_to_stop.wait()
+        await self._told_to_stop.wait()
+
+    def stop(self) -> None:
+        """Take nothing new, finish what there is, and end."""
+        self.should_exit = True
+        self._told_to_stop.set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
+        """Called by uvicorn around its work: none of them is caught."""
         yield
 
 
@@ -47,12 +53,11 @@ async def serving(app: App) -> AsyncGenerator[str]:
         ws_per_message_deflate=False,
         ws_ping_interval=None,
     )
-    server = _QuietServer(config)
+    server = QuietServer(config)
     running = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        server.should_exit = True
-        server.told_to_stop.set()
+        server.stop()
         await running
         listening.close()
