@@ -119,6 +119,8 @@ class Model:
     tokens_per_minute: float
     responses_per_minute: float
     context_tokens: float
+    calls_of_tier: dict[str, int]
+    """How many calls of this kind each tier carries at a time, the smallest tier first."""
     tier: str
     """The smallest that is enough; empty when none is."""
 
@@ -188,15 +190,23 @@ def _gateway(load: Load, figures: Figures) -> Gateway:
 
 
 def _model(load: Load, tokens: Tokens, figures: Figures) -> Model:
-    tokens_per_minute = load.calls * tokens.total / load.minutes
-    responses_per_minute = load.calls * answers_of_call(load.minutes, figures) / load.minutes
+    tokens_each = tokens.total / load.minutes
+    responses_each = answers_of_call(load.minutes, figures) / load.minutes
     tiers = {
         "Build": (figures.build_tokens_per_minute, figures.build_responses_per_minute),
         "Grow": (figures.grow_tokens_per_minute, figures.grow_responses_per_minute),
     }
-    enough = [n for n, (most, often) in tiers.items() if tokens_per_minute <= most and responses_per_minute <= often]
-    context = context_at_end(load.minutes, figures)
-    return Model(tokens_per_minute, responses_per_minute, context, next(iter(enough), ""))
+    carried = {
+        tier: int(min(responses / responses_each, tokens_limit / tokens_each if tokens_each else math.inf))
+        for tier, (tokens_limit, responses) in tiers.items()
+    }
+    return Model(
+        tokens_per_minute=load.calls * tokens_each,
+        responses_per_minute=load.calls * responses_each,
+        context_tokens=context_at_end(load.minutes, figures),
+        calls_of_tier=carried,
+        tier=next((tier for tier, calls in carried.items() if load.calls <= calls), ""),
+    )
 
 
 def _table(load: Load, figures: Figures) -> Table:

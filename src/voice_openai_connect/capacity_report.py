@@ -62,6 +62,7 @@ def _model(plan: Plan, figures: Figures) -> Iterator[tuple[str, str]]:
         if model.tier
         else f"MORE THAN Grow ({figures.grow_tokens_per_minute:,.0f} tokens a minute): agree on more with OpenAI",
     )
+    yield "a tier carries", ", ".join(f"{tier} {calls:,} calls" for tier, calls in model.calls_of_tier.items())
     room = "fits" if model.context_tokens <= figures.context_tokens else "DOES NOT FIT: the oldest turns are dropped"
     yield "context at the end", f"{model.context_tokens:,.0f} tokens, {room}"
 

@@ -90,6 +90,7 @@ def test_the_tier_is_the_smallest_that_is_enough(calls: int, tier: str) -> None:
     assert model.tokens_per_minute == calls * 3_530
     assert model.responses_per_minute == calls * 2
     assert model.tier == tier
+    assert model.calls_of_tier == {"Build": 56, "Grow": 4_249}  # 200,000 / 3530 and 15,000,000 / 3530
 
 
 def test_many_short_answers_can_be_too_many_responses() -> None:

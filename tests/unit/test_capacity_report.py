@@ -1,4 +1,6 @@
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,24 @@ OURS = Figures()
 def reported(calls: int, figures: Figures = OURS, minutes: float = 4, calls_per_s: float | None = None) -> str:
     load = Load(calls, minutes, calls_per_s) if calls_per_s else Load.steady(calls, minutes)
     return report(plan(load, figures), figures)
+
+
+def test_the_table_in_the_documents_is_what_the_command_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| ([\d,]+) \| ([\d,]+) \| ([\d.]+) GB \| ([\d.]+) \| ([\d,]+) \| ([\d,]+) \|", page, re.MULTILINE
+    )
+
+    assert len(rows) == 4
+    for calls, *said in rows:
+        found = plan(Load.steady(int(calls.replace(",", "")), 4), OURS)
+        assert said == [
+            f"{found.gateway.workers:,}",
+            f"{found.gateway.memory_mb / 1_000:.1f}",
+            f"{found.model.tokens_per_minute / 1e6:.1f}",
+            f"{found.table.writes_per_s:,.0f}",
+            f"{found.contacts:,.0f}",
+        ]
 
 
 def test_a_small_load_meets_no_limit() -> None:
