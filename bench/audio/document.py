@@ -21,6 +21,7 @@ OURS: Final = "gateway"
 GOOD_MS: Final = (20.0, 10.0)
 MARGINAL_AT: Final = (100, 400)
 _Figure = Callable[[Row], float]
+_DELAYS: Final[tuple[Callable[[Row], Delays], ...]] = (lambda row: row.up, lambda row: row.down, lambda row: row.clear)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +143,7 @@ def cost_table(rows: Sequence[Row]) -> str:
 
 def delay_table(rows: Sequence[Row]) -> str:
     """Added delay, both ways, and the time to `clear`."""
-    body = [
-        (each.sut, each.calls, *(three(each, of) for of in (lambda r: r.up, lambda r: r.down, lambda r: r.clear)))
-        for each in groups(rows)
-        if not each.tls
-    ]
+    body = [(each.sut, each.calls, *(three(each, of) for of in _DELAYS)) for each in groups(rows) if not each.tls]
     return table(("system", "calls", "up", "down", "speech started to `clear`"), body)
 
 

@@ -6,6 +6,7 @@ Python could not carry as many calls as the systems under test: it took four tim
 import asyncio
 import ctypes
 import hashlib
+import shutil
 import subprocess
 import tempfile
 from array import array
@@ -58,15 +59,17 @@ def _built() -> Path:
     sources = sorted(_SOURCE.glob("*.[ch]"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
     library = Path(tempfile.gettempdir()) / f"voice-connect-bench-{digest}.so"
-    if not library.exists():
-        files = [str(source) for source in sources if source.suffix == ".c"]
-        unfinished = library.with_suffix(".new")
-        try:
-            subprocess.run(
-                ["cc", "-O2", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", str(unfinished), *files], check=True
-            )
-        except FileNotFoundError:
-            raise RuntimeError("the bench needs a C compiler: install one, so that `cc` is on the PATH") from None
+    if library.exists():
+        return library
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise RuntimeError("the bench needs a C compiler: install one, so that `cc` is on the PATH")
+    files = [str(source) for source in sources if source.suffix == ".c"]
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        unfinished = Path(folder) / library.name
+        # Without -Bsymbolic our `tell` would be the C library's.
+        options = ["-O2", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", str(unfinished)]
+        subprocess.run([compiler, *options, *files], check=True)  # noqa: S603 - our own files
         unfinished.rename(library)
     return library
 

@@ -1,4 +1,4 @@
-"""What the simulated model says, and in which messages: the GA events around a turn, in the order the service has them."""
+"""What the simulated model says, and in which messages: the GA events of a turn, in the order the service has them."""
 
 import base64
 from typing import Any, Final
@@ -148,7 +148,7 @@ class Answer:
         }
 
 
-def caller_stopped(ids: Ids, item_id: str) -> list[Message]:
+def caller_stopped(item_id: str) -> list[Message]:
     """The end of the caller's turn, before the transcript of it."""
     item = {"id": item_id, "type": "message", "role": "user", "status": "completed"}
     item |= {"content": [{"type": "input_audio", "transcript": None}]}

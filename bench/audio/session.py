@@ -204,7 +204,7 @@ class Session:
         item_id, self._turn_item = self._turn_item, ""
         if not item_id:
             return
-        self._emit_all(script.caller_stopped(self._ids, item_id))
+        self._emit_all(script.caller_stopped(item_id))
         self._later(WRITTEN_S, lambda: self._emit(*script.written_down(item_id)))
         self._later(THINKS_S, self._answer)
 

@@ -1,4 +1,6 @@
 """A bridge that lies now and then, so that the bench can be seen to notice. `LIE` says how."""
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+# picows leaves some of its arguments untyped.
 
 import os
 from typing import Final
@@ -23,6 +25,7 @@ class Liar(Caller):
         callers.append(self)
 
     def on_payload(self, payload: str) -> None:
+        """One frame in so many is changed, given to another call, or lost."""
         self._count += 1
         if self._count % EVERY:
             super().on_payload(payload)

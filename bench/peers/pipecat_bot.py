@@ -1,7 +1,9 @@
-"""A minimal `pipecat-ai` bot as its documentation shows it: Twilio's serializer, the FastAPI transport, OpenAI Realtime.
+"""A minimal `pipecat-ai` bot as its documentation shows it: Twilio's serializer, FastAPI's socket, OpenAI Realtime.
 
 It speaks 24 kHz PCM with the model, and resamples both ways.
 """
+# pyright: basic, reportMissingImports=false
+# Its packages are in an environment of their own.
 
 import uvicorn
 from fastapi import FastAPI, WebSocket
