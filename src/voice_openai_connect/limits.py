@@ -296,6 +296,9 @@ EMF_S: Final = 60.0
 """How often the metrics become lines of the log; CloudWatch counts by the minute."""
 EMF_VALUES: Final = 100
 """Values of one metric in one line: CloudWatch's own bound."""
+REQUEST_S: Final = 10.0
+"""For a whole HTTP request to arrive: Twilio's come in one piece. Longer than the 5 s that uvicorn keeps an idle
+connection, which is for it to close."""
 STEP_STORE_MS: Final = 700
 """Telling the other instances what is next; the caller hears nothing meanwhile, and this instance knows anyway."""
 STEPS_KEPT: Final = 10_000

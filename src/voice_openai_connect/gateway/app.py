@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import msgspec
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.call_item import CallItem
@@ -158,10 +159,13 @@ class Gateway:
     async def signed_form(self, request: Request) -> Form | None:
         """The webhook's form if Twilio signed it for this very URL, else None. Nothing else is done before this."""
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limits.WEBHOOK_BODY_BYTES:
-                return self._refuse("webhook", "too_large")
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limits.WEBHOOK_BODY_BYTES:
+                    return self._refuse("webhook", "too_large")
+        except ClientDisconnect:
+            return self._refuse("webhook", "broken_off")
         try:
             form = Form.parse(bytes(body))
         except WireError:

@@ -10,23 +10,33 @@ import socket
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 import uvicorn
 
 from voice_openai_connect import limits
+from voice_openai_connect.gateway.unfinished import Unfinished
+
+_TICKS_A_SECOND: Final = 10
 
 
 class DrainingServer(uvicorn.Server):
     """A server whose first stop signal begins a drain, and whose second one hastens it.
 
     The real shutdown comes when the drain is over, or with a third signal. After a drain that was begun by `drain` it
-    waits for a signal.
+    waits for a signal. A connection whose next request is not complete within `request_s` is closed.
     """
 
     def __init__(
-        self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], hasten: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        drain: Callable[[], Awaitable[None]],
+        hasten: Callable[[], None],
+        *,
+        request_s: float = limits.REQUEST_S,
     ) -> None:
         super().__init__(config)
+        self._unfinished = Unfinished(request_s)
         self._drain = drain
         self._hasten = hasten
         self._signals = 0
@@ -70,6 +80,12 @@ class DrainingServer(uvicorn.Server):
     async def until_started(self) -> None:
         """Return when connections are accepted."""
         await self._listening.wait()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second."""
+        if counter % _TICKS_A_SECOND == 0:
+            self._unfinished.look(self.server_state.connections, self._loop.time())
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn to begin listening."""
