@@ -174,8 +174,7 @@ async def open_gateway(
     What is passed is used instead of OpenAI, DynamoDB or HubSpot, and stays open: whoever made it closes it. A store
     of one's own comes with an `outbox` of one's own, or without one. `process` says where all this runs.
     """
-    seat = process.seat
-    metrics = Metrics(seat.metrics if seat else None)
+    metrics = Metrics(process.seat.metrics if process.seat else None)
     watch = FrontWatch(metrics)
     async with AsyncExitStack() as stack:
         services = await _services(stack, settings, metrics, store=store, crm=crm, outbox=outbox)
@@ -188,7 +187,7 @@ async def open_gateway(
             on_failure=watch.failed,
             on_lost=watch.caller_lost,
             admission=admission,
-            seat=seat,
+            seat=process.seat,
         )
         stack.push_async_callback(sessions.questions.close)
         presence = _presence(settings, profiles, sessions, metrics) if services.outbox is not None else None
@@ -215,9 +214,9 @@ async def open_gateway(
             aftercare=aftercare,
             make_call=_call_maker(settings.record_calls),
             model_is_up=lambda: not counter.breaker.is_open,
-            seat=seat,
+            seat=process.seat,
         )
-        await stack.enter_async_context(open_door(seat, sessions))
+        await stack.enter_async_context(open_door(process.seat, sessions))
         yield Parts(build_app(gateway, watch), gateway, sessions, metrics, presence)
 
 

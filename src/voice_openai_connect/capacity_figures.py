@@ -60,16 +60,16 @@ class Figures:
 
     # The gateway
     calls_per_core: float = _figure(
-        100,
+        50,
         "calls on one core",
-        "measured 2026-11-22, EPYC: FastAPI and the websockets client with TLS, 105 at 65 % of a core",
+        "measured 2026-11-22 on an EPYC (make bench): 50 calls take 65 % of a core, 71 % with TLS",
         least=1,
     )
     cores_per_instance: float = _figure(
         1, "cores (workers) an instance", "a Fargate task of aws/templates/gateway.yaml", least=1
     )
     process_mb: float = _figure(112, "MB a worker without calls", "measured 2026-11-22: resident memory after a start")
-    call_kb: float = _figure(122, "KB a call", "measured 2026-11-22: FastAPI with the websockets client and TLS")
+    call_kb: float = _figure(181, "KB a call", "measured 2026-11-22 (make bench): 50 calls, with TLS")
     core_hour_usd: float = _figure(0.04048, "$ a vCPU an hour", f"AWS Fargate, {_AWS}, 2026-03")
     gb_hour_usd: float = _figure(0.004445, "$ a GB an hour", f"AWS Fargate, {_AWS}, 2026-03")
 

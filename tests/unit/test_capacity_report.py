@@ -50,8 +50,9 @@ def test_every_limit_that_is_met_is_named_with_what_to_do() -> None:
 
 
 def test_calls_that_come_faster_than_workers_take_them_are_pointed_out() -> None:
-    assert "TOO FEW, raise it or add workers" in reported(100, calls_per_s=11)
-    assert "TOO FEW" not in reported(100, calls_per_s=10)
+    two_workers = Figures(calls_per_core=50)
+    assert "TOO FEW, raise it or add workers" in reported(100, two_workers, calls_per_s=21)
+    assert "TOO FEW" not in reported(100, two_workers, calls_per_s=20)
 
 
 def test_a_conversation_that_the_model_cannot_hold_is_pointed_out() -> None:
