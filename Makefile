@@ -39,7 +39,7 @@ setup: .venv/.dev-ready ## make everything ready, run nothing
 demo: .venv/.demo-ready ## play one whole call in the terminal (SCENARIO=barge-in for another)
 	@$(RUN)voice-connect demo $(if $(SCENARIO),--scenario $(SCENARIO))
 
-# Calls take place in real time and mostly wait, so a few of them go on side by side.
+# Calls take place in real time and mostly wait, so a few of them go on side by side; one worker computes meanwhile.
 WORKERS ?= 5
 
 test: .venv/.dev-ready ## run every test (ARGS="tests/unit -k name" for some)
