@@ -7,7 +7,7 @@ import argparse
 
 import uvloop
 
-from bench.audio.row import Plan, Row, measure
+from bench.audio.row import CALL_S, Plan, Row, measure
 from bench.audio.suts import SUTS
 from bench.audio.tally import Delays
 
@@ -23,7 +23,9 @@ def show(row: Row) -> None:
         print(f"  up     {_times(row.up)}\n  down   {_times(row.down)}\n  clear  {_times(row.clear)}")
         print(f"  memory {row.rss_kb:.0f} KB a call")
     print(f"  set-up {_times(row.set_up_ms)}")
-    print(f"  generator {row.generator_share:.0%} of its core, late {_times(row.late)}\n  {row.counts}")
+    print(
+        f"  generator {row.generator_share:.0%} of its core, late {_times(row.late)}\n  {row.counts}, {row.left_open} sessions left open"
+    )
     for what in (row.void, *row.examples, row.wrong):
         if what:
             print(f"  WRONG: {what}")
@@ -42,6 +44,7 @@ def main() -> int:
     parser.add_argument("--tls", action="store_true", help="TLS between the system and the model")
     parser.add_argument("--set-up", action="store_true", help="new calls as fast as they are answered, no talk")
     parser.add_argument("--ramp", type=float, default=40.0, help="new calls a second before the window (%(default)s)")
+    parser.add_argument("--call-s", type=float, default=CALL_S, help="how long a call lasts (%(default)s s)")
     parser.add_argument("--polite", action="store_true", help="leave both processes among all the others")
     told = parser.parse_args()
     plan = Plan(
@@ -51,6 +54,7 @@ def main() -> int:
         tls=told.tls,
         set_up=told.set_up,
         ramp_per_s=told.ramp,
+        call_s=told.call_s,
         real_time=not told.polite,
     )
     row = uvloop.run(measure(plan))

@@ -77,6 +77,10 @@ class Caller:
         """The newest item is on its way up to this byte."""
         self._engine.call("call_piece_sent", self._line.index, upto)
 
+    def give_up(self) -> None:
+        """The gateway has broken off, cut short or removed what the model said: the rest may come, or not."""
+        self._engine.call("call_give_up", self._line.index)
+
     def interrupts(self) -> None:
         """The caller speaks; if something is playing, the time until it is cleared is measured."""
         self._engine.call("call_is_playing", self._line.index, 1)

@@ -46,6 +46,7 @@ _SHAPES: Final[dict[str, tuple[object, tuple[object, ...]]]] = {
     "call_clear": (None, (_P, _C, _D)),
     "call_say": (None, (_P, _C, _BYTES)),
     "call_new_item": (None, (_P, _C, ctypes.c_uint32, _C, _P)),
+    "call_give_up": (None, (_P, _C)),
     "call_piece_sent": (None, (_P, _C, _C)),
     "call_is_playing": (_C, (_P, _C, _C)),
     "call_missing": (_C, (_P, _C, _D)),

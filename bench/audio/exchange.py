@@ -126,21 +126,19 @@ class Exchange:
         before = time.monotonic() - older_than_s
         return sum(call.caller.missing(before) for call in self.calls.values() if call.caller and not call.leaves)
 
-    async def close(self) -> None:
-        """End everything."""
-        for call in self.calls.values():
-            call.leaves = True
+    async def close(self, settle_s: float) -> int:
+        """Everybody hangs up, then all is closed. How many sessions of the model were open `settle_s` after that."""
         for call in list(self.calls.values()):
-            if call.caller is not None:
-                call.caller.leave()
+            self.hang_up(call)
         if self._lives:
             await asyncio.wait(self._lives, timeout=READY_S)
+        await asyncio.sleep(settle_s)
+        left_open = sum(1 for session in self.sessions if session.open)
+        for session in self.sessions:
+            session.drop()
         self._listener.close()
         self.engine.stop()
-
-    def open_sessions(self) -> int:
-        """Sessions of the model that nobody has closed."""
-        return sum(1 for session in self.sessions if session.open)
+        return left_open
 
     # --- the model's side
 
@@ -171,8 +169,11 @@ class Exchange:
         if self._manner.pcm:  # nothing can be read in transcoded sound; these calls are placed one after the other
             call = next((each for each in self.calls.values() if each.session is None), None)
         else:
-            call = self.calls.get(self.engine.owner(payload))
-        if call is None:
+            number = self.engine.owner(payload)
+            if not 0 < number <= self._placed:
+                self._tally.complain("changed", "the first append of a session is nobody's voice")
+            call = self.calls.get(number)
+        if call is None:  # that caller has left already
             return None
         call.session = session
         session.on_ready = call.talks

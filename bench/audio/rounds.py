@@ -61,6 +61,14 @@ class Rounds:
         ROWS.write_text(json.dumps([asdict(each) for each in self.rows], indent=1), encoding="utf-8")
         return row
 
+    def compare(self, times: int) -> None:
+        """Every system, and the floor with as many calls."""
+        for _ in range(times):
+            for name, sut in SUTS.items():
+                self.measure(name, sut.usual)
+            for calls in sorted({sut.usual for sut in SUTS.values()} - {SUTS[document.FLOOR].usual}):
+                self.measure(document.FLOOR, calls)
+
     def alternate(self, names: tuple[str, ...], calls: int, *, rounds: int, tls: bool = False) -> None:
         """The same row of each system, and again: what the machine does meanwhile meets all of them."""
         for _ in range(rounds):
@@ -70,11 +78,11 @@ class Rounds:
     def climb(self, name: str) -> None:
         """The largest number of calls that is carried well: a ladder upward, then the middle of what is left."""
         lowest, highest, calls = 0, LARGEST, SUTS[name].first_rung
-        while calls <= LARGEST and highest - lowest > STEP * highest:
+        while 1 <= calls <= LARGEST and highest - lowest > max(1, STEP * highest):
             row = self.measure(name, calls)
             if row.generator_full:
                 return
-            if row.carried(GOOD_MS):
+            if row.carried(GOOD_MS + SUTS[name].built_in_ms):
                 lowest = calls
             else:
                 highest = calls
@@ -83,9 +91,7 @@ class Rounds:
 
 def quick(rounds: Rounds) -> None:
     """What can be said in some minutes."""
-    for _ in range(2):
-        for name in SUTS:
-            rounds.measure(name, SUTS[name].usual)
+    rounds.compare(2)
     rounds.alternate(("gateway", "bare_picows"), 100, rounds=2)
     rounds.alternate(("gateway", "bare_picows"), 50, rounds=1, tls=True)
     for name in ("gateway", "bare_picows", "bare_fastapi"):
@@ -94,9 +100,7 @@ def quick(rounds: Rounds) -> None:
 
 def full(rounds: Rounds) -> None:
     """Everything, five times, and the largest numbers."""
-    for _ in range(5):
-        for name in SUTS:
-            rounds.measure(name, SUTS[name].usual)
+    rounds.compare(5)
     strong = tuple(name for name in SUTS if SUTS[name].usual >= FULL_COUNTS[0])
     for calls in FULL_COUNTS[1:]:
         able = tuple(name for name in strong if rounds_can(rounds.rows, name, calls))

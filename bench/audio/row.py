@@ -49,6 +49,7 @@ class Plan:
     ramp_per_s: float = 40.0
     warm_up_s: float = WARM_UP_S
     settle_s: float = SETTLE_S
+    call_s: float = CALL_S
     pinned: bool = True
     """Whether each of the two has a core to itself."""
     real_time: bool = True
@@ -77,6 +78,8 @@ class Row:
     set_up_per_s: float = math.nan
     rss_kb: float = math.nan
     """Of each call, over the idle process."""
+    left_open: int = 0
+    """Sessions of the model that were still open some time after all callers had gone: they would be billed."""
     counts: dict[str, int] = field(default_factory=dict[str, int])
     wrong: dict[str, int] = field(default_factory=dict[str, int])
     examples: list[str] = field(default_factory=list[str])
@@ -113,7 +116,7 @@ async def measure(plan: Plan) -> Row:
                     await _measure_set_up(plan, row, exchange, sut, tally)
                 else:
                     await _measure_talk(plan, row, exchange, sut, tally)
-            await exchange.close()
+            row.left_open = await exchange.close(plan.settle_s)
     row.wrong, row.examples = dict(tally.wrong), tally.examples
     return row
 
@@ -193,7 +196,7 @@ async def _turn_over(plan: Plan, exchange: Exchange, sut: Running) -> None:
     chance = random.Random(plan.calls)
     errands: set[asyncio.Task[object]] = set()
     while True:
-        await asyncio.sleep(CALL_S / plan.calls)
+        await asyncio.sleep(plan.call_s / plan.calls)
         exchange.let_one_go(sut.edge, asks_for_person=chance.random() < ESCALATES)
         errand = asyncio.create_task(exchange.place(sut.edge))
         errands.add(errand)

@@ -54,7 +54,7 @@ class Manner:
 
 
 class Session:
-    """Serves one socket. `find` says whose voice an append carries; it is asked once."""
+    """Serves one socket. `find` says whose voice an append carries, until it is known."""
 
     def __init__(
         self,
@@ -101,8 +101,8 @@ class Session:
 
     def drop(self) -> None:
         """Break off."""
-        self._line.drop()
-        self._over("left")
+        if self._line.open:
+            self._line.drop()
 
     # --- in
 
@@ -119,7 +119,6 @@ class Session:
         if self.caller is None:
             self.caller = self._find(self, payload)
             if self.caller is None:
-                self._tally.complain("changed", "the first append of a session is nobody's voice")
                 return
             self._recognised(now)
         if self._manner.pcm:
@@ -154,10 +153,14 @@ class Session:
             item = {"id": self._ids.next("item"), "type": event["item"]["type"]}
             self._emit("conversation.item.added", {"item": item, "previous_item_id": None})
             self._emit("conversation.item.done", {"item": item, "previous_item_id": None})
+        elif kind == "response.cancel":
+            self._cancel()
         elif kind == "conversation.item.truncate":
+            self._give_up()
             done = {name: event[name] for name in ("item_id", "content_index", "audio_end_ms")}
             self._emit("conversation.item.truncated", done)
         elif kind == "conversation.item.delete":
+            self._give_up()
             self._emit("conversation.item.deleted", {"item_id": event["item_id"]})
 
     def _update(self, session: dict[str, Any], now: float) -> None:
@@ -180,6 +183,17 @@ class Session:
             self._wanted.append(metadata)
         else:
             self._speak(SENTENCE_FRAMES if self.quiet else ANSWER_FRAMES, metadata)
+
+    def _cancel(self) -> None:
+        """What is being said ends here."""
+        if self._active is not None:
+            answer, self._active = self._active, None
+            self._give_up()
+            self._emit(*answer.done("cancelled", []))
+
+    def _give_up(self) -> None:
+        if self.caller is not None:
+            self.caller.give_up()
 
     # --- the caller's turns
 
@@ -231,6 +245,8 @@ class Session:
         self._later(BURST_S, lambda: self._finish(answer))
 
     def _piece(self, answer: Answer, sound: bytes, piece: int, pieces: int) -> None:
+        if answer is not self._active:
+            return
         self._emit(*answer.words(piece, pieces))
         start = piece * script.PIECE_BYTES
         audio = sound[start : start + script.PIECE_BYTES]
@@ -240,8 +256,9 @@ class Session:
         self._line.send(text)
 
     def _finish(self, answer: Answer) -> None:
-        self._active = None
-        self._emit_all(answer.closing())
+        if answer is self._active:
+            self._active = None
+            self._emit_all(answer.closing())
 
     # --- out
 

@@ -250,6 +250,16 @@ void call_piece_sent(engine *e, int line, int upto) {
     said->at[said->pieces++] = engine_now();
 }
 
+/* Nobody needs the rest of what has been said so far: it may come, or not. */
+void call_give_up(engine *e, int line) {
+    call *c = e->conns[line]->call;
+    for (uint32_t i = c->first_item; i != c->last_item; i++) c->items[i % ITEMS].given_up = 1;
+}
+
+static int fits(const item *said, const uint8_t *audio, int size) {
+    return said->size - said->heard >= size && !memcmp(said->audio + said->heard, audio, size);
+}
+
 void call_heard(engine *e, int line, const uint8_t *audio, int size, double now) {
     call *c = e->conns[line]->call;
     c->dry_at = (c->dry_at > now ? c->dry_at : now) + size / 8000.0;
@@ -257,10 +267,14 @@ void call_heard(engine *e, int line, const uint8_t *audio, int size, double now)
         free(c->items[c->first_item++ % ITEMS].audio);
     }
     item *next = c->first_item == c->last_item ? NULL : &c->items[c->first_item % ITEMS];
+    while (next && next->given_up && !c->counted && !fits(next, audio, size)) {
+        free(next->audio);
+        c->first_item++;
+        next = c->first_item == c->last_item ? NULL : &c->items[c->first_item % ITEMS];
+    }
     if (next && c->counted && next->size - next->heard < size) size = next->size - next->heard;
-    int same = next && next->size - next->heard >= size && !memcmp(next->audio + next->heard, audio, size);
     if (c->counted && !next) return;
-    if (!same && !c->counted) {
+    if (!c->counted && (!next || !fits(next, audio, size))) {
         tell(e, COLD_VOICE, c->line->index, audio, size); /* the gateway's own sound, or a mistake: Python knows */
         return;
     }

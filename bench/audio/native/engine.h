@@ -50,7 +50,7 @@ typedef struct {
 
 typedef struct {
     uint8_t *audio;
-    int size, heard, pieces, first_piece;
+    int size, heard, pieces, first_piece, given_up;
     int upto[PIECES];
     double at[PIECES];
 } item;

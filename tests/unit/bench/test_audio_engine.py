@@ -171,6 +171,27 @@ async def test_sound_of_another_call_is_found(line: Line):
     assert await line.until_wrong() == {"crossed": 1}
 
 
+async def test_an_item_that_was_given_up_may_be_left_out(line: Line):
+    line.caller.new_item(2)
+    line.caller.give_up()
+    sound = line.caller.new_item(2)
+    line.caller.piece_sent(len(sound))
+
+    line.play(sound)
+    await line.until("down")
+
+    assert not line.tally.wrong
+
+
+async def test_an_item_that_was_not_given_up_must_come_first(line: Line):
+    line.caller.new_item(2)
+    sound = line.caller.new_item(2)
+
+    line.play(sound[:160])
+
+    assert await line.until_wrong() == {"out of order": 1}
+
+
 async def test_the_gateways_holding_sound_is_no_mistake(line: Line):
     line.play(holding_sound()[:800])
     await eventually(lambda: line.tally.counts)
