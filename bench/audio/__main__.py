@@ -23,9 +23,8 @@ def show(row: Row) -> None:
         print(f"  up     {_times(row.up)}\n  down   {_times(row.down)}\n  clear  {_times(row.clear)}")
         print(f"  memory {row.rss_kb:.0f} KB a call")
     print(f"  set-up {_times(row.set_up_ms)}")
-    print(
-        f"  generator {row.generator_share:.0%} of its core, late {_times(row.late)}\n  {row.counts}, {row.left_open} sessions left open"
-    )
+    print(f"  generator {row.generator_share:.0%} of its core, late {_times(row.late)}")
+    print(f"  {row.counts}, {row.left_open} sessions left open")
     for what in (row.void, *row.examples, row.wrong):
         if what:
             print(f"  WRONG: {what}")
