@@ -135,17 +135,20 @@ def _no_collector() -> Generator[None]:
 
 @asynccontextmanager
 async def _cores(plan: Plan, row: Row, sut: Running) -> AsyncGenerator[None]:
-    """A core for each of the two, and if wanted before everybody else on it."""
+    """A core for the system, one for all that is around it; and if wanted before everybody else there."""
     if not plan.pinned:
         yield
         return
     allowed = os.sched_getaffinity(0)
+    around = {os.getpid(), *probe.children(os.getpid())} - {sut.pid}  # the generator and the system's DynamoDB
     probe.pin(sut.pid, SUT_CORE)
-    probe.pin(os.getpid(), GENERATOR_CORE)
+    for pid in around:
+        probe.pin(pid, GENERATOR_CORE)
     try:
         if plan.real_time:
-            probe.put_first(os.getpid())
             row.scheduling = probe.put_first(sut.pid)
+            for pid in around:
+                probe.put_first(pid)
         yield
     finally:
         probe.put_back(os.getpid(), allowed)
