@@ -11,7 +11,7 @@ from bench.audio.suts import SUTS, Sut
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None,
-    reason="the load generator is built with a C compiler, for Linux",
+    reason="the generator is built with a C compiler, for Linux",
 )
 
 
