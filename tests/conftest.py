@@ -18,8 +18,8 @@ REAL_TIME = {"journeys", "faults"}
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 CALLERS = WORKERS - 1 if WORKERS > 3 else WORKERS
 """So many workers play calls. Of four or more the last one computes meanwhile, with what the calls leave it."""
-GIVES_WAY = 5
-"""How nice it is to them: it gets a third of a core that a call wants as well."""
+GIVES_WAY = 2
+"""How nice it is to them: it gets two parts of a core where a call gets three. With less its own answers come late."""
 
 
 def pytest_configure() -> None:
