@@ -6,7 +6,6 @@ from websockets.speedups import apply_mask
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
-BINARY: Final = 0x2
 CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA

@@ -9,6 +9,7 @@ enum { UP, DOWN, CLEAR, LATE, SAMPLES };
 enum {
     CONNS = 65536,
     READ_BYTES = 65536,
+    ROUNDS = 16,
     SLOTS = 40,
     SLOT_NS = 500000,
     FRAME_BYTES = 160,
