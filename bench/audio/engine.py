@@ -20,6 +20,7 @@ SLOTS: Final = 40
 """Twenty milliseconds have so many; callers are spread over them. As in `native/engine.h`."""
 SAMPLES: Final = ("up", "down", "clear", "late")
 _SOURCE: Final = Path(__file__).with_name("native")
+_BUILT: Final = Path(__file__).parents[2] / "out"
 _NONE, _TEXT, _VOICE, _ENDED = range(4)
 _C, _P, _D = ctypes.c_int, ctypes.c_void_p, ctypes.c_double
 _BYTES: Final = ctypes.c_char_p
@@ -59,14 +60,15 @@ def _built() -> Path:
     """The library, made anew when its source has changed."""
     sources = sorted(_SOURCE.glob("*.[ch]"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
-    library = Path(tempfile.gettempdir()) / f"voice-connect-bench-{digest}.so"
+    library = _BUILT / f"engine-{digest}.so"
     if library.exists():
         return library
     compiler = shutil.which("cc")
     if compiler is None:
         raise RuntimeError("the bench needs a C compiler: install one, so that `cc` is on the PATH")
     files = [str(source) for source in sources if source.suffix == ".c"]
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+    _BUILT.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_BUILT) as folder:
         unfinished = Path(folder) / library.name
         # Without -Bsymbolic our `tell` would be the C library's.
         options = ["-O2", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", str(unfinished)]
