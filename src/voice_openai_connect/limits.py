@@ -432,7 +432,7 @@ OUTBOX_ENTRIES: Final = 1_000
 OUTBOX_SHARDS: Final = 8
 """Items that list the conversations: each stays below 5 KB, so that a change costs little and clashes are rare."""
 OUTBOX_NOTES: Final = 8
-"""Of one conversation; there are four kinds, each of which is made once or twice."""
+"""Of one conversation; there are five kinds, each of which is made once or twice."""
 OUTBOX_LEASE_S: Final = 60
 """Longer than `OUTBOX_DELIVERY_S`: when it is over, whoever leased the entry has stopped or died."""
 OUTBOX_DELIVERY_S: Final = 45

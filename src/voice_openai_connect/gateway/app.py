@@ -227,6 +227,8 @@ class Gateway:
             self._aftercare.caller_left(identity_of(request.call_sid, request.caller, request.called))
             return after_stream(CallItem(), caller_left=True)
         item = await self.sessions.memory.recall(request.call_sid)
+        if item.handover_lost:
+            self._aftercare.handover_lost(identity_of(request.call_sid, request.caller, request.called), item)
         step = after_stream(item, caller_left=False)
         # Even while the model is down: the call still knows what was said, and tells it to the person.
         if isinstance(step, ResumeStream) and (reason := self.sessions.refusal(request.call_sid, resumed=True)):
