@@ -39,11 +39,12 @@ setup: .venv/.dev-ready ## make everything ready, run nothing
 demo: .venv/.demo-ready ## play one whole call in the terminal (SCENARIO=barge-in for another)
 	@$(RUN)voice-connect demo $(if $(SCENARIO),--scenario $(SCENARIO))
 
-# Calls take place in real time and mostly wait, so a few of them go on side by side; one worker computes meanwhile.
-WORKERS ?= 5
+# Four workers play calls, in real time: they mostly wait, and more would not be in time on two cores. The fifth computes
+# and gives way to them.
+SIDE_BY_SIDE ?= 5
 
 test: .venv/.dev-ready ## run every test (ARGS="tests/unit -k name" for some)
-	@$(RUN)python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(RUN)python -m pytest -n $(SIDE_BY_SIDE) --dist worksteal $(ARGS)
 
 images: .venv/.dev-ready ## carry the Dockerfiles' steps out in an empty folder, without Docker (downloads packages)
 	@IMAGES=1 $(RUN)python -m pytest tests/journeys/test_images.py -q
