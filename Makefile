@@ -39,11 +39,12 @@ setup: .venv/.dev-ready ## make everything ready, run nothing
 demo: .venv/.demo-ready ## play one whole call in the terminal (SCENARIO=barge-in for another)
 	@$(RUN)voice-connect demo $(if $(SCENARIO),--scenario $(SCENARIO))
 
-# Calls take place in real time and mostly wait, so a few of them go on side by side.
-WORKERS ?= 5
+# Four workers play calls, in real time: they mostly wait, and more would not be in time on two cores. The fifth computes
+# and gives way to them.
+SIDE_BY_SIDE ?= 5
 
 test: .venv/.dev-ready ## run every test (ARGS="tests/unit -k name" for some)
-	@$(RUN)python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(RUN)python -m pytest -n $(SIDE_BY_SIDE) --dist worksteal $(ARGS)
 
 images: .venv/.dev-ready ## carry the Dockerfiles' steps out in an empty folder, without Docker (downloads packages)
 	@IMAGES=1 $(RUN)python -m pytest tests/journeys/test_images.py -q
@@ -66,6 +67,15 @@ deploy-test: .venv/.dev-ready ## SIGTERM one of two gateways with CALLS calls on
 soak: .venv/.dev-ready ## ten minutes of short and long calls with faults; nothing may be lost or left
 	@$(RUN)python -m bench.soak $(ARGS)
 
+# Bridges of others bring packages that must not meet ours, so they have an environment of their own.
+.bench/.ready: bench/peers/requirements.txt | $(UV)
+	@$(UV) venv --quiet --clear --python "$(PYTHON)" .bench
+	@$(UV) pip install --quiet --python .bench/bin/python -r $<
+	@touch $@
+
+bench: .venv/.dev-ready .bench/.ready ## what a call costs, beside other bridges; writes docs/performance.md (ARGS=--full)
+	@$(RUN)python -m bench.audio.rounds $(ARGS)
+
 mutation: .venv/.dev-ready ## break call/ in small ways, count what the tests notice (FILES="playback floor"; all: an hour)
 	@$(UV) sync --quiet --locked --inexact --all-extras --group mutation --python "$(PYTHON)"
 	@$(RUN)python tests/mutation.py $(FILES)
@@ -85,6 +95,6 @@ serve: .venv/.dev-ready ## run the gateway with the settings in .env
 	@$(RUN)voice-connect serve
 
 clean: ## remove what make has installed
-	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis out
+	rm -rf .venv .bench .tools .pytest_cache .ruff_cache .hypothesis out
 
-.PHONY: help setup demo test images simulate mutation kill-test deploy-test soak check format serve clean
+.PHONY: help setup demo test images simulate mutation kill-test deploy-test soak bench check format serve clean

@@ -1,5 +1,6 @@
 """Servers of the town that many tests share. Each is real, on 127.0.0.1, at a port of its own."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,23 +10,35 @@ import structlog
 
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
+from voice_openai_connect.simulator.town import TABLE
 
 REAL_TIME = {"journeys", "faults"}
 """Folders whose tests play calls: they mostly wait, and what they hear must not depend on a busy machine."""
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+CALLERS = WORKERS - 1 if WORKERS > 3 else WORKERS
+"""So many workers play calls. Of four or more the last one computes meanwhile, with what the calls leave it."""
+GIVES_WAY = 2
+"""How nice it is to them: it gets two parts of a core where a call gets three. With less its own answers come late."""
+
+
+def pytest_configure() -> None:
+    """Let the worker that computes give way."""
+    if os.environ.get("PYTEST_XDIST_WORKER") == f"gw{CALLERS}":
+        os.nice(GIVES_WAY)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal the calls out like cards, to every worker the same share and before all else.
+    """Deal the calls out like cards, to every caller the same share and before all else; fill up with what computes.
 
-    What computes comes after them: side by side, it would take the time that a call needs to be in time.
+    Each worker begins with an equal part of what it is given here, in this order, and takes from others in the end.
     """
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     calls = [item for item in items if REAL_TIME.intersection(Path(item.path).parts)]
     others = [item for item in items if not REAL_TIME.intersection(Path(item.path).parts)]
     dealt: list[pytest.Item] = []
-    for worker in range(workers):
-        hand = calls[worker::workers]
-        share = len(items) * (worker + 1) // workers - len(dealt) - len(hand)
+    for worker in range(WORKERS):
+        hand = calls[worker::CALLERS] if worker < CALLERS else []
+        share = len(items) * (worker + 1) // WORKERS - len(dealt) - len(hand)
         dealt += hand + others[: max(0, share)]
         del others[: max(0, share)]
     items[:] = dealt + others
@@ -36,6 +49,14 @@ def dynamo() -> Iterator[SimulatedDynamo]:
     """One DynamoDB for the whole run, with no tables: make one of your own name for each test."""
     with SimulatedDynamo() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def token_function(dynamo: SimulatedDynamo) -> Iterator[LambdaRuntime]:
+    """The Lambda of the towns in that DynamoDB, warm from the first call on that needs it."""
+    runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE)
+    yield runtime
+    asyncio.run(runtime.close())
 
 
 @pytest.fixture(autouse=True)

@@ -60,6 +60,10 @@ class Caller:
         """An append has come by another way than the engine."""
         self._engine.call("call_voice", self._line.index, payload, len(payload), now)
 
+    def counted_by_model(self, frames: int, now: float) -> None:
+        """So many frames more have come to the model, in another format than they were sent in."""
+        self._engine.call("call_counted", self._line.index, frames, now)
+
     def model_ready(self, now: float) -> None:
         """Whatever the caller says from now on must arrive."""
         self._engine.call("call_configured", self._line.index, now)
@@ -72,6 +76,10 @@ class Caller:
     def piece_sent(self, upto: int) -> None:
         """The newest item is on its way up to this byte."""
         self._engine.call("call_piece_sent", self._line.index, upto)
+
+    def give_up(self) -> None:
+        """The gateway has broken off, cut short or removed what the model said: the rest may come, or not."""
+        self._engine.call("call_give_up", self._line.index)
 
     def interrupts(self) -> None:
         """The caller speaks; if something is playing, the time until it is cleared is measured."""

@@ -6,6 +6,7 @@ Python could not carry as many calls as the systems under test: it took four tim
 import asyncio
 import ctypes
 import hashlib
+import shutil
 import subprocess
 import tempfile
 from array import array
@@ -19,6 +20,7 @@ SLOTS: Final = 40
 """Twenty milliseconds have so many; callers are spread over them. As in `native/engine.h`."""
 SAMPLES: Final = ("up", "down", "clear", "late")
 _SOURCE: Final = Path(__file__).with_name("native")
+_BUILT: Final = Path(__file__).parents[2] / "out"
 _NONE, _TEXT, _VOICE, _ENDED = range(4)
 _C, _P, _D = ctypes.c_int, ctypes.c_void_p, ctypes.c_double
 _BYTES: Final = ctypes.c_char_p
@@ -38,15 +40,18 @@ _SHAPES: Final[dict[str, tuple[object, tuple[object, ...]]]] = {
     "call_attach": (None, (_P, _C, _C)),
     "call_configured": (None, (_P, _C, _D)),
     "call_voice": (None, (_P, _C, _BYTES, _C, _D)),
+    "call_counted": (None, (_P, _C, _C, _D)),
     "call_heard": (None, (_P, _C, _BYTES, _C, _D)),
     "call_unknown_sound": (None, (_P, _C, _BYTES, _C)),
     "call_mark": (None, (_P, _C, _BYTES, _D)),
     "call_clear": (None, (_P, _C, _D)),
     "call_say": (None, (_P, _C, _BYTES)),
     "call_new_item": (None, (_P, _C, ctypes.c_uint32, _C, _P)),
+    "call_give_up": (None, (_P, _C)),
     "call_piece_sent": (None, (_P, _C, _C)),
     "call_is_playing": (_C, (_P, _C, _C)),
     "call_missing": (_C, (_P, _C, _D)),
+    "write_block": (None, (_P, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32)),
     "voice_owner": (_C, (_BYTES, _C)),
 }
 
@@ -55,14 +60,19 @@ def _built() -> Path:
     """The library, made anew when its source has changed."""
     sources = sorted(_SOURCE.glob("*.[ch]"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
-    library = Path(tempfile.gettempdir()) / f"voice-connect-bench-{digest}.so"
-    if not library.exists():
-        files = [str(source) for source in sources if source.suffix == ".c"]
-        unfinished = library.with_suffix(".new")
-        try:
-            subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", str(unfinished), *files], check=True)
-        except FileNotFoundError:
-            raise RuntimeError("the bench needs a C compiler: install one, so that `cc` is on the PATH") from None
+    library = _BUILT / f"engine-{digest}.so"
+    if library.exists():
+        return library
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise RuntimeError("the bench needs a C compiler: install one, so that `cc` is on the PATH")
+    files = [str(source) for source in sources if source.suffix == ".c"]
+    _BUILT.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_BUILT) as folder:
+        unfinished = Path(folder) / library.name
+        # Without -Bsymbolic our `tell` would be the C library's.
+        options = ["-O2", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", str(unfinished)]
+        subprocess.run([compiler, *options, *files], check=True)  # noqa: S603 - our own files
         unfinished.rename(library)
     return library
 
@@ -79,7 +89,7 @@ class EngineLine:
     """One WebSocket that the engine serves. `on_text` gets what is not hot, `on_end` is told once how it ended."""
 
     def __init__(self, engine: "Engine", index: int) -> None:
-        self.on_text: Callable[[bytes, float], None] = lambda *_: None
+        self.on_text: Callable[[bytes, float], None] = lambda _text, _at: None
         self.on_voice: Callable[[bytes], None] = lambda _: None
         """Gets sound that the model has not made."""
         self.on_end: Callable[[Ending], None] = lambda _: None
@@ -136,6 +146,12 @@ class Engine:
         """The sound of a new item of the model's."""
         audio = ctypes.create_string_buffer(frames * 160)
         self.call("call_new_item", line, number, frames, audio)
+        return audio.raw
+
+    def block(self, call: int, item: int, place: int) -> bytes:
+        """20 ms of sound that say whose they are; item 0 is the caller's own voice."""
+        audio = ctypes.create_string_buffer(160)
+        self._library.write_block(audio, call, item, place)
         return audio.raw
 
     def samples(self, which: str) -> "array[float]":

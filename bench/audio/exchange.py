@@ -104,36 +104,41 @@ class Exchange:
         call = next((each for each in self.calls.values() if each.ready.done() and not each.leaves), None)
         if call is None or call.caller is None or call.session is None:
             return
-        call.leaves = True
         if not (asks_for_person and edge.hands_over):
-            self._tally.counts["calls hung up"] += 1
-            call.caller.leave()
-        elif self._random.random() < 0.5:
+            self.hang_up(call)
+            return
+        call.leaves = True
+        if self._random.choice((True, False)):
             call.session.quiet = True
             call.caller.press("0")
         else:
             call.session.escalates = True
 
-    def missing(self, older_than_s: float = 1.0) -> int:
-        """Frames that should have arrived by now, on both ways."""
+    def hang_up(self, call: Call) -> None:
+        """The caller leaves."""
+        call.leaves = True
+        self._tally.counts["calls hung up"] += 1
+        if call.caller is not None:
+            call.caller.leave()
+
+    def missing(self, older_than_s: float) -> int:
+        """Frames of callers that were sent so long ago and have not arrived."""
         before = time.monotonic() - older_than_s
         return sum(call.caller.missing(before) for call in self.calls.values() if call.caller and not call.leaves)
 
-    async def close(self) -> None:
-        """End everything."""
-        for call in self.calls.values():
-            call.leaves = True
+    async def close(self, settle_s: float) -> int:
+        """Everybody hangs up, then all is closed. How many sessions of the model were open `settle_s` after that."""
         for call in list(self.calls.values()):
-            if call.caller is not None:
-                call.caller.leave()
+            self.hang_up(call)
         if self._lives:
             await asyncio.wait(self._lives, timeout=READY_S)
+        await asyncio.sleep(settle_s)
+        left_open = sum(1 for session in self.sessions if session.open)
+        for session in self.sessions:
+            session.drop()
         self._listener.close()
         self.engine.stop()
-
-    def open_sessions(self) -> int:
-        """Sessions of the model that nobody has closed."""
-        return sum(1 for session in self.sessions if session.open)
+        return left_open
 
     # --- the model's side
 
@@ -151,7 +156,7 @@ class Exchange:
         session = Session(
             line,
             len(self.sessions) + 1,
-            find=lambda payload: self._find(session, payload),
+            find=self._find,
             manner=self._manner,
             tally=self._tally,
             seed=self._random.getrandbits(32),
@@ -161,8 +166,14 @@ class Exchange:
 
     def _find(self, session: Session, payload: bytes) -> Caller | None:
         """Whose voice it is: a block says so itself."""
-        call = self.calls.get(self.engine.owner(payload))
-        if call is None:
+        if self._manner.pcm:  # nothing can be read in transcoded sound; these calls are placed one after the other
+            call = next((each for each in self.calls.values() if each.session is None), None)
+        else:
+            number = self.engine.owner(payload)
+            if not 0 < number <= self._placed:
+                self._tally.complain("changed", "the first append of a session is nobody's voice")
+            call = self.calls.get(number)
+        if call is None:  # that caller has left already
             return None
         call.session = session
         session.on_ready = call.talks

@@ -2,11 +2,10 @@
 
 from typing import Final
 
-from websockets.frames import apply_mask
+from websockets.speedups import apply_mask
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
-BINARY: Final = 0x2
 CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA

@@ -1,4 +1,4 @@
-"""Handshakes of the generator's WebSockets, both ends; and the line to a model behind TLS, which the engine cannot serve."""
+"""Handshakes of the generator's WebSockets, both ends; and the model's line behind TLS, which C cannot serve."""
 
 import asyncio
 import base64

@@ -18,13 +18,19 @@ def resident_kb(pid: int) -> float:
     return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
 
 
+def children(pid: int) -> set[int]:
+    """The processes that a process has started and that still run."""
+    others = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal())
+    return {other for other in others if _parent(other) == pid}
+
+
 def pin(pid: int, core: int) -> None:
     """Keep every thread of a process on one core; threads that it starts later stay there too."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(task.name), {core})
 
 
-def give_way_to_nobody(pid: int) -> str:
+def put_first(pid: int) -> str:
     """The best scheduling that this user may give: SCHED_FIFO, a nice value below zero, or none. Says which."""
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -40,10 +46,11 @@ def give_way_to_nobody(pid: int) -> str:
     return "nice -15"
 
 
-def ordinary(pid: int) -> None:
-    """Back among all the others."""
+def put_back(pid: int, cores: set[int]) -> None:
+    """Back among all the others, on any of these cores."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(int(task.name), cores)
 
 
 def _thread_ns(stat: Path) -> int:
@@ -51,3 +58,11 @@ def _thread_ns(stat: Path) -> int:
         return int(stat.read_text(encoding="ascii").split()[0])
     except FileNotFoundError:
         return 0
+
+
+def _parent(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:")), 0)

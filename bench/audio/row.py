@@ -6,7 +6,8 @@ import math
 import os
 import random
 import tempfile
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from bench.audio.engine import SAMPLES
 from bench.audio.exchange import Exchange
 from bench.audio.session import Manner
 from bench.audio.suts import Running, Sut
-from bench.audio.tally import Tally, percentile
+from bench.audio.tally import Delays, Tally, delays
 
 SUT_CORE: Final = 0
 GENERATOR_CORE: Final = 1
@@ -25,10 +26,14 @@ SETTLE_S: Final = 1.0
 FIRST_CALLS: Final = 3
 LATE_MS: Final = 5.0
 """The 99th percentile of the generator's own lateness beyond which a row is void."""
+FULL: Final = 0.96
+"""The share of a core beyond which there is none left."""
 CALL_S: Final = 180.0
 """How long a call lasts; in every such time each line has one new call."""
 ESCALATES: Final = 0.2
 """The share of callers that ask for a person."""
+AT_ONCE: Final = 8
+"""Calls that are being set up at any moment, when it is measured how many can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,16 @@ class Plan:
 
     sut: Sut
     calls: int
-    seconds: float = 10.0
+    seconds: float = 8.0
     tls: bool = False
-    ramp_per_s: float = 20.0
+    set_up: bool = False
+    """Not calls that talk: new calls, as fast as they are answered."""
+    ramp_per_s: float = 40.0
+    warm_up_s: float = WARM_UP_S
+    settle_s: float = SETTLE_S
+    call_s: float = CALL_S
+    pinned: bool = True
+    """Whether each of the two has a core to itself."""
     real_time: bool = True
     """Whether both processes are put before everything else on the machine, as far as that is permitted."""
 
@@ -50,80 +62,123 @@ class Row:
 
     sut: str
     calls: int
-    tls: bool
-    scheduling: str = ""
+    tls: bool = False
+    set_up: bool = False
+    scheduling: str = "ordinary"
     cpu_ms: float = math.nan
-    """Of the system under test for one second of one call."""
+    """Of the system under test: for one second of one call, or for one call set up."""
     cpu_share: float = math.nan
     """Of its core."""
     generator_share: float = math.nan
-    up: tuple[float, float, float] = (math.nan,) * 3
-    down: tuple[float, float, float] = (math.nan,) * 3
-    clear: tuple[float, float, float] = (math.nan,) * 3
+    up: Delays = field(default_factory=Delays)
+    down: Delays = field(default_factory=Delays)
+    clear: Delays = field(default_factory=Delays)
+    late: Delays = field(default_factory=Delays)
+    set_up_ms: Delays = field(default_factory=Delays)
+    set_up_per_s: float = math.nan
     rss_kb: float = math.nan
     """Of each call, over the idle process."""
-    late_p99: float = math.nan
-    set_up_p50: float = math.nan
+    left_open: int = 0
+    """Sessions of the model that were still open some time after all callers had gone: they would be billed."""
     counts: dict[str, int] = field(default_factory=dict[str, int])
     wrong: dict[str, int] = field(default_factory=dict[str, int])
     examples: list[str] = field(default_factory=list[str])
     void: str = ""
     """Why the figures count for nothing, if they do not."""
 
+    @property
+    def sound(self) -> bool:
+        """Whether every byte arrived as it was sent and the figures count."""
+        return not self.wrong and not self.void
+
+    @property
+    def generator_full(self) -> bool:
+        """Whether the generator had no room left: then its own limit was met, and not the system's."""
+        return self.generator_share > FULL or self.late.p99 > LATE_MS
+
+    def carried(self, within_ms: float) -> bool:
+        """Whether so many calls were carried well: nothing lost, a core not full, and the caller's voice in time."""
+        return self.sound and self.cpu_share < FULL and self.up.p99 <= within_ms
+
 
 async def measure(plan: Plan) -> Row:
     """Start everything, let people call, and measure a window of ordinary operation."""
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+    row = Row(plan.sut.name, plan.calls, plan.tls, plan.set_up)
+    manner = Manner(strict=plan.sut.gateway, pcm=plan.sut.transcodes)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, _no_collector():
         folder = Path(name)
         tls, certificate = suts.self_signed(folder) if plan.tls else (None, None)
-        exchange = Exchange(Manner(strict=plan.sut.gateway), tally, tls=tls)
-        try:
-            async with suts.running(plan.sut, exchange.base_url, certificate=certificate, log=folder / "log") as sut:
-                probe.pin(sut.pid, SUT_CORE)
-                probe.pin(os.getpid(), GENERATOR_CORE)
-                row = await _measured(plan, exchange, sut, tally)
-        finally:
-            probe.pin(os.getpid(), GENERATOR_CORE)
+        exchange = Exchange(manner, tally, tls=tls)
+        async with suts.running(plan.sut, exchange.base_url, certificate=certificate, log=folder / "log") as sut:
+            async with _cores(plan, row, sut):
+                if plan.set_up:
+                    await _measure_set_up(plan, row, exchange, sut, tally)
+                else:
+                    await _measure_talk(plan, row, exchange, sut, tally)
+            row.left_open = await exchange.close(plan.settle_s)
     row.wrong, row.examples = dict(tally.wrong), tally.examples
     return row
 
 
-async def _measured(plan: Plan, exchange: Exchange, sut: Running, tally: Tally) -> Row:
-    row = Row(plan.sut.name, plan.calls, plan.tls)
+@contextmanager
+def _no_collector() -> Generator[None]:
+    """A collector that stops the generator would be measured as delay."""
     gc.collect()
     gc.freeze()
     gc.disable()
     try:
-        idle_kb = await _idle(exchange, sut)
-        if plan.real_time:
-            probe.give_way_to_nobody(os.getpid())
-            row.scheduling = probe.give_way_to_nobody(sut.pid)
-        turnover = asyncio.create_task(_turn_over(plan, exchange, sut, tally))
-        if await _ramp(plan, exchange, sut):
-            await asyncio.sleep(WARM_UP_S)
-            await _window(plan, row, exchange, sut, tally)
-            row.rss_kb = (probe.resident_kb(sut.pid) - idle_kb) / plan.calls
-            await _look_for_losses(exchange, tally)
-        else:
-            row.void = "not every call was answered"
-        turnover.cancel()
-        await asyncio.gather(turnover, return_exceptions=True)
-        await exchange.close()
+        yield
     finally:
         gc.enable()
-        probe.ordinary(os.getpid())
-    return row
 
 
-async def _idle(exchange: Exchange, sut: Running) -> float:
+@asynccontextmanager
+async def _cores(plan: Plan, row: Row, sut: Running) -> AsyncGenerator[None]:
+    """A core for the system, one for all that is around it; and if wanted before everybody else there."""
+    if not plan.pinned:
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    around = {os.getpid(), *probe.children(os.getpid())} - {sut.pid}  # the generator and the system's DynamoDB
+    probe.pin(sut.pid, SUT_CORE)
+    for pid in around:
+        probe.pin(pid, GENERATOR_CORE)
+    try:
+        if plan.real_time:
+            row.scheduling = probe.put_first(sut.pid)
+            for pid in around:
+                probe.put_first(pid)
+        yield
+    finally:
+        probe.put_back(os.getpid(), allowed)
+
+
+async def _measure_talk(plan: Plan, row: Row, exchange: Exchange, sut: Running, tally: Tally) -> None:
+    idle_kb = await _idle(plan, exchange, sut)
+    if not await _ramp(plan, exchange, sut):
+        row.void = "not every call was answered"
+        return
+    turnover = asyncio.create_task(_turn_over(plan, exchange, sut))
+    await asyncio.sleep(plan.warm_up_s)
+    await _window(plan, row, exchange, sut, tally)
+    row.rss_kb = (probe.resident_kb(sut.pid) - idle_kb) / plan.calls
+    turnover.cancel()
+    await asyncio.gather(turnover, return_exceptions=True)
+    if missing := exchange.missing(plan.settle_s):
+        tally.wrong["lost"] += missing
+    if row.late.p99 > LATE_MS:
+        row.void = f"the generator was late (p99 {row.late.p99:.1f} ms)"
+
+
+async def _idle(plan: Plan, exchange: Exchange, sut: Running) -> float:
     """What the process holds when it has had a few calls and has none: what is loaded once is not a call's."""
     for _ in range(FIRST_CALLS):
         with suppress(OSError, TimeoutError):
             await exchange.place(sut.edge)
     for _ in range(FIRST_CALLS):
         exchange.let_one_go(sut.edge, asks_for_person=False)
-    await asyncio.sleep(SETTLE_S)
+    await asyncio.sleep(plan.settle_s)
     return probe.resident_kb(sut.pid)
 
 
@@ -133,18 +188,18 @@ async def _ramp(plan: Plan, exchange: Exchange, sut: Running) -> bool:
     for _ in range(plan.calls):
         placed.append(asyncio.create_task(exchange.place(sut.edge)))
         await asyncio.sleep(1 / plan.ramp_per_s)
+        if plan.sut.transcodes:
+            await asyncio.wait(placed)
     results = await asyncio.gather(*placed, return_exceptions=True)
     return not any(isinstance(result, BaseException) for result in results)
 
 
-async def _turn_over(plan: Plan, exchange: Exchange, sut: Running, tally: Tally) -> None:
+async def _turn_over(plan: Plan, exchange: Exchange, sut: Running) -> None:
     """Callers leave at the rate of a line that is always busy; each leaves the line to the next."""
     chance = random.Random(plan.calls)
     errands: set[asyncio.Task[object]] = set()
     while True:
-        await asyncio.sleep(CALL_S / plan.calls)
-        if len(exchange.calls) < plan.calls:
-            continue
+        await asyncio.sleep(plan.call_s / plan.calls)
         exchange.let_one_go(sut.edge, asks_for_person=chance.random() < ESCALATES)
         errand = asyncio.create_task(exchange.place(sut.edge))
         errands.add(errand)
@@ -162,18 +217,31 @@ async def _window(plan: Plan, row: Row, exchange: Exchange, sut: Running, tally:
     cpu, own = probe.cpu_ms(sut.pid) - cpu, probe.cpu_ms(os.getpid()) - own
     row.cpu_ms = cpu / took_s / plan.calls
     row.cpu_share, row.generator_share = cpu / took_s / 1_000, own / took_s / 1_000
-    up, down, clear, late = (exchange.engine.samples(which) for which in SAMPLES)
-    row.up, row.down, row.clear = (
-        (percentile(each, 0.5), percentile(each, 0.99), percentile(each, 0.999)) for each in (up, down, clear)
-    )
-    row.late_p99, row.set_up_p50 = percentile(late, 0.99), percentile(tally.set_up, 0.5)
-    row.counts = {**tally.counts, "frames up": len(up), "pieces down": len(down), "interruptions cleared": len(clear)}
-    if row.late_p99 > LATE_MS:
-        row.void = f"the generator was late (p99 {row.late_p99:.1f} ms)"
+    samples = [exchange.engine.samples(which) for which in SAMPLES]
+    row.counts, set_up = dict(tally.counts), tally.set_up[:]
+    await asyncio.sleep(plan.settle_s)  # what is on its way arrives before the arithmetic keeps the generator busy
+    row.up, row.down, row.clear, row.late = (delays(each) for each in samples)
+    row.set_up_ms = delays(set_up)
 
 
-async def _look_for_losses(exchange: Exchange, tally: Tally) -> None:
-    """What was sent and should have come by now."""
-    missing = exchange.missing()
-    if missing:
-        tally.wrong["lost"] += missing
+async def _measure_set_up(plan: Plan, row: Row, exchange: Exchange, sut: Running, tally: Tally) -> None:
+    """Calls that are hung up as soon as the model is ready, so many at a time."""
+    await _idle(plan, exchange, sut)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + plan.seconds
+
+    async def ring() -> None:
+        while loop.time() < end:
+            with suppress(OSError, TimeoutError):
+                exchange.hang_up(await exchange.place(sut.edge))
+
+    tally.begin()
+    exchange.engine.call("engine_forget_samples")
+    began, cpu, own = loop.time(), probe.cpu_ms(sut.pid), probe.cpu_ms(os.getpid())
+    await asyncio.gather(*(ring() for _ in range(AT_ONCE)))
+    took_s = loop.time() - began
+    cpu, own = probe.cpu_ms(sut.pid) - cpu, probe.cpu_ms(os.getpid()) - own
+    row.set_up_ms = delays(tally.set_up)
+    row.cpu_ms = cpu / max(1, row.set_up_ms.count)
+    row.cpu_share, row.generator_share = cpu / took_s / 1_000, own / took_s / 1_000
+    row.set_up_per_s = row.set_up_ms.count / took_s

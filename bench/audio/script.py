@@ -1,4 +1,4 @@
-"""What the simulated model says, and in which messages: the GA events around a turn, in the order the service has them."""
+"""What the simulated model says, and in which messages: the GA events of a turn, in the order the service has them."""
 
 import base64
 from typing import Any, Final
@@ -7,7 +7,8 @@ import msgspec
 
 PIECE_BYTES: Final = 3_042
 """Of one delta: 4,056 characters of base64, the largest that the service sends. No whole number of frames."""
-WORDS: Final = "thank you for waiting I have looked at your order and it will be with you on Thursday morning".split()
+SAID: Final = "thank you for waiting I have looked at your order and it will be with you on Thursday morning"
+WORDS: Final = tuple(SAID.split())
 CALLER_SAID: Final = "I would like to know where my order is."
 SUMMARY: Final = "intent: general\nThe caller has a question about an order."
 _USAGE: Final = {
@@ -90,12 +91,11 @@ class Answer:
 
     def closing(self) -> list[Message]:
         """After the last sound."""
-        text = " ".join(WORDS)
-        item = self._item("completed", [{"type": "output_audio", "transcript": text}])
+        item = self._item("completed", [{"type": "output_audio", "transcript": SAID}])
         return [
             ("response.output_audio.done", dict(self._place)),
-            ("response.output_audio_transcript.done", {**self._place, "transcript": text}),
-            ("response.content_part.done", {**self._place, "part": {"type": "audio", "transcript": text}}),
+            ("response.output_audio_transcript.done", {**self._place, "transcript": SAID}),
+            ("response.content_part.done", {**self._place, "part": {"type": "audio", "transcript": SAID}}),
             ("response.output_item.done", {"response_id": self.response_id, "output_index": 0, "item": item}),
             ("conversation.item.done", {"item": item, "previous_item_id": None}),
             self.done("completed", [item]),
@@ -148,7 +148,7 @@ class Answer:
         }
 
 
-def caller_stopped(ids: Ids, item_id: str) -> list[Message]:
+def caller_stopped(item_id: str) -> list[Message]:
     """The end of the caller's turn, before the transcript of it."""
     item = {"id": item_id, "type": "message", "role": "user", "status": "completed"}
     item |= {"content": [{"type": "input_audio", "transcript": None}]}

@@ -31,6 +31,12 @@ SENTENCE_FRAMES: Final = 60
 """What the model says before it hands a caller over."""
 EARLY_S: Final = (2.0, 4.0)
 """By how much an interruption is earlier than the turn that it belongs to: the answer before it is still playing."""
+PCM_FRAME_BYTES: Final = 960
+"""20 ms of 16-bit PCM at 24 kHz ..."""
+PCM_PER_ULAW: Final = 6
+"""... for each byte of which µ-law has a sixth of one."""
+_PCM: Final = bytes(n % 7 for n in range(2 * script.PIECE_BYTES * PCM_PER_ULAW))[: script.PIECE_BYTES * PCM_PER_ULAW]
+"""Near silence; what it is does not matter, only how much."""
 _APPEND: Final = b'{"type":"input_audio_buffer.append","audio":"'
 _APPEND_END: Final = b'"}'
 _TRANSFER_ARGUMENTS: Final = '{"reason":"the caller wants it"}'
@@ -43,17 +49,19 @@ class Manner:
     interrupts: float = 0.25
     """The share of answers that are interrupted."""
     strict: bool = True
+    pcm: bool = False
+    """The system speaks 24 kHz PCM with the model: its sound is counted and cannot be compared."""
 
 
 class Session:
-    """Serves one socket. `find` says whose voice an append carries; it is asked once."""
+    """Serves one socket. `find` says whose voice an append carries, until it is known."""
 
     def __init__(
         self,
         line: Line,
         number: int,
         *,
-        find: Callable[[bytes], Caller | None],
+        find: Callable[["Session", bytes], Caller | None],
         manner: Manner,
         tally: Tally,
         seed: int,
@@ -76,6 +84,7 @@ class Session:
         self._active: Answer | None = None
         self._wanted: list[dict[str, str]] = []
         self._turn_item = ""
+        self._pcm_bytes = 0
         self._timers: set[asyncio.TimerHandle] = set()
         line.on_text = self._receive
         line.on_end = self._over
@@ -92,8 +101,8 @@ class Session:
 
     def drop(self) -> None:
         """Break off."""
-        self._line.drop()
-        self._over("left")
+        if self._line.open:
+            self._line.drop()
 
     # --- in
 
@@ -108,16 +117,20 @@ class Session:
 
     def _append(self, payload: bytes, now: float) -> None:
         if self.caller is None:
-            self.caller = self._find(payload)
+            self.caller = self._find(self, payload)
             if self.caller is None:
-                self._tally.complain("changed", "the first append of a session is nobody's voice")
                 return
             self._recognised(now)
-        self.caller.heard_by_model(payload, now)
+        if self._manner.pcm:
+            self._pcm_bytes += len(payload) * 3 // 4
+            frames, self._pcm_bytes = divmod(self._pcm_bytes, PCM_FRAME_BYTES)
+            self.caller.counted_by_model(frames, now)
+        else:
+            self.caller.heard_by_model(payload, now)
 
     def _recognised(self, now: float) -> None:
         if self._configured and self.caller is not None:
-            if isinstance(self._line, EngineLine):
+            if isinstance(self._line, EngineLine) and not self._manner.pcm:
                 self.caller.attach(self._line)
             self.caller.model_ready(now)
             self.on_ready()
@@ -140,10 +153,14 @@ class Session:
             item = {"id": self._ids.next("item"), "type": event["item"]["type"]}
             self._emit("conversation.item.added", {"item": item, "previous_item_id": None})
             self._emit("conversation.item.done", {"item": item, "previous_item_id": None})
+        elif kind == "response.cancel":
+            self._cancel()
         elif kind == "conversation.item.truncate":
+            self._give_up()
             done = {name: event[name] for name in ("item_id", "content_index", "audio_end_ms")}
             self._emit("conversation.item.truncated", done)
         elif kind == "conversation.item.delete":
+            self._give_up()
             self._emit("conversation.item.deleted", {"item_id": event["item_id"]})
 
     def _update(self, session: dict[str, Any], now: float) -> None:
@@ -155,7 +172,7 @@ class Session:
             self._later(self._random.uniform(0, PERIOD_S), self._turn)
 
     def _create(self, wanted: dict[str, Any], event_id: str | None) -> None:
-        metadata = wanted.get("metadata") or {}
+        metadata: dict[str, str] = wanted.get("metadata") or {}
         if wanted.get("conversation") == "none":
             self._emit_all(Answer(self._ids, metadata).text(script.SUMMARY))
         elif self._active is not None:
@@ -166,6 +183,17 @@ class Session:
             self._wanted.append(metadata)
         else:
             self._speak(SENTENCE_FRAMES if self.quiet else ANSWER_FRAMES, metadata)
+
+    def _cancel(self) -> None:
+        """What is being said ends here."""
+        if self._active is not None:
+            answer, self._active = self._active, None
+            self._give_up()
+            self._emit(*answer.done("cancelled", []))
+
+    def _give_up(self) -> None:
+        if self.caller is not None:
+            self.caller.give_up()
 
     # --- the caller's turns
 
@@ -190,7 +218,7 @@ class Session:
         item_id, self._turn_item = self._turn_item, ""
         if not item_id:
             return
-        self._emit_all(script.caller_stopped(self._ids, item_id))
+        self._emit_all(script.caller_stopped(item_id))
         self._later(WRITTEN_S, lambda: self._emit(*script.written_down(item_id)))
         self._later(THINKS_S, self._answer)
 
@@ -217,17 +245,20 @@ class Session:
         self._later(BURST_S, lambda: self._finish(answer))
 
     def _piece(self, answer: Answer, sound: bytes, piece: int, pieces: int) -> None:
+        if answer is not self._active:
+            return
         self._emit(*answer.words(piece, pieces))
         start = piece * script.PIECE_BYTES
         audio = sound[start : start + script.PIECE_BYTES]
-        text = answer.delta(audio)
+        text = answer.delta(_PCM[: len(audio) * PCM_PER_ULAW] if self._manner.pcm else audio)
         if self.caller is not None:
             self.caller.piece_sent(start + len(audio))
         self._line.send(text)
 
     def _finish(self, answer: Answer) -> None:
-        self._active = None
-        self._emit_all(answer.closing())
+        if answer is self._active:
+            self._active = None
+            self._emit_all(answer.closing())
 
     # --- out
 

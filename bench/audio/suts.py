@@ -45,15 +45,45 @@ class Sut:
     module: str
     gateway: bool = False
     settings: tuple[tuple[str, str], ...] = ()
+    what: str = ""
+    """In a few words, for the page."""
+    usual: int = 50
+    """Calls of the row in which all systems are compared; fewer for one that could not carry them."""
+    first_rung: int = 50
+    ramp_per_s: float = 40.0
+    built_in_ms: float = 0.0
+    """Delay that it adds by design: not held against it when the largest number of calls is looked for."""
+    foreign: bool = False
+    """It needs packages that the gateway does not, from an environment of their own."""
+    transcodes: bool = False
+    """It speaks PCM with the model."""
 
 
-GATEWAY: Final = Sut("gateway", "voice_openai_connect", gateway=True)
+GATEWAY: Final = Sut("gateway", "voice_openai_connect", gateway=True, what="this gateway, everything switched on")
 SUTS: Final = {
     each.name: each
     for each in (
         GATEWAY,
-        Sut("bare_picows", "bench.peers.bare_picows"),
-        Sut("bare_fastapi", "bench.peers.bare_fastapi"),
+        Sut("bare_picows", "bench.peers.bare_picows", what="a bare bridge on picows, near the floor of Python"),
+        Sut("bare_fastapi", "bench.peers.bare_fastapi", what="a bare bridge on FastAPI and `websockets`, well made"),
+        Sut(
+            "twilio_agent_connect",
+            "bench.peers.twilio_agent_connect",
+            what="Twilio's `twilio-agent-connect` 2.5.0",
+            foreign=True,
+            usual=40,
+            first_rung=40,
+        ),
+        Sut(
+            "pipecat",
+            "bench.peers.pipecat_bot",
+            what="a minimal `pipecat-ai` bot; speaks 24 kHz PCM with the model, so its sound is counted, not compared",
+            usual=10,
+            first_rung=10,
+            built_in_ms=30.0,
+            foreign=True,
+            transcodes=True,
+        ),
     )
 }
 
@@ -91,23 +121,14 @@ async def running(sut: Sut, base_url: str, *, certificate: Path | None, log: Pat
 
 
 @asynccontextmanager
-async def _started(sut: Sut, settings: Mapping[str, str], log: Path) -> AsyncGenerator[tuple[subprocess.Popen[bytes], int]]:
+async def _started(
+    sut: Sut, settings: Mapping[str, str], log: Path
+) -> AsyncGenerator[tuple[subprocess.Popen[bytes], int]]:
     port = free_port()
-    python = sys.executable if sut.gateway else str(PEERS_PYTHON)
-    if not Path(python).exists():
-        raise NotStartedError(f"{python} is not there: `make bench` makes it")
-    environment = {
-        "PATH": os.environ.get("PATH", ""),
-        "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src"))),
-        "PORT": str(port),
-        **settings,
-        **dict(sut.settings),
-    }
-    with log.open("wb") as out:
-        command = [python, "-m", sut.module, *(["serve"] if sut.gateway else [])]
-        process = subprocess.Popen(command, env=environment, cwd=log.parent, stdout=out, stderr=subprocess.STDOUT)
+    process = _launched(sut, {**settings, "PORT": str(port)}, log)
     try:
-        await _until_answering(process, port, log)
+        if not await _answers(process, port):
+            raise NotStartedError(f"{sut.name} did not come up; its last words:\n{_last_words(log)}")
         yield process, port
     finally:
         process.send_signal(signal.SIGTERM)
@@ -118,7 +139,24 @@ async def _started(sut: Sut, settings: Mapping[str, str], log: Path) -> AsyncGen
             process.wait()
 
 
-async def _until_answering(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _launched(sut: Sut, settings: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """A process that knows nothing of this one's environment."""
+    if sut.foreign and not PEERS_PYTHON.exists():
+        raise NotStartedError(f"{PEERS_PYTHON} is not there: `make bench` makes it")
+    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src")))}
+    command = [str(PEERS_PYTHON) if sut.foreign else sys.executable, "-m", sut.module]
+    with log.open("wb") as out:
+        return subprocess.Popen(  # noqa: S603 - our own programs
+            command + ["serve"] * sut.gateway,
+            env={**environment, **settings, **dict(sut.settings)},
+            cwd=log.parent,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+
+
+async def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether it listens before its time is up."""
     deadline = asyncio.get_running_loop().time() + START_S
     while process.poll() is None and asyncio.get_running_loop().time() < deadline:
         try:
@@ -127,9 +165,12 @@ async def _until_answering(process: subprocess.Popen[bytes], port: int, log: Pat
             await asyncio.sleep(_LOOK_S)
         else:
             writer.close()
-            return
-    last_words = log.read_text(encoding="utf-8", errors="replace")[-2_000:]
-    raise NotStartedError(f"it did not come up; its last words:\n{last_words}")
+            return True
+    return False
+
+
+def _last_words(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-2_000:]
 
 
 def _bridge_settings(base_url: str, certificate: Path | None) -> dict[str, str]:
@@ -177,7 +218,7 @@ def self_signed(folder: Path) -> tuple[ssl.SSLContext, Path]:
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     command += ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - all of it is written above
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     return context, certificate

@@ -9,11 +9,23 @@ from typing import Final
 EXAMPLES: Final = 5
 
 
-def percentile(samples: "array[float]", share: float) -> float:
-    """The smallest sample that so much of them (0 to 1) does not exceed; nan without samples."""
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """A measured time in milliseconds; nan without samples."""
+
+    count: int = 0
+    p50: float = math.nan
+    p99: float = math.nan
+    p999: float = math.nan
+
+
+def delays(samples: "array[float]") -> Delays:
+    """Percentiles: the smallest sample that so much of them does not exceed."""
     if not samples:
-        return math.nan
-    return sorted(samples)[max(0, math.ceil(share * len(samples)) - 1)]
+        return Delays()
+    ordered = sorted(samples)
+    p50, p99, p999 = (ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.99, 0.999))
+    return Delays(len(ordered), p50, p99, p999)
 
 
 def _samples() -> "array[float]":

@@ -25,13 +25,14 @@ MAX_CALLS: Final = 250
 
 @dataclass(frozen=True, slots=True)
 class LoadTown:
-    """A town under load. `crm` is None where the run has none."""
+    """A town under load. `crm` and `trouble` are None where the run has none."""
 
     ledger: Ledger
     model: LoadModel
     fleet: Fleet
     carrier: LoadCarrier
     crm: SimulatedCrm | None
+    trouble: Trouble | None = None
 
 
 @asynccontextmanager
@@ -58,7 +59,8 @@ async def open_load_town(
         light = await stack.enter_async_context(LoadModel(ledger, pace=pace, trouble=trouble, seed=seed))
         settings = _settings(light, dynamo, endpoint, portal)
         fleet = await stack.enter_async_context(Fleet(settings, names, check_s=check_s))
-        yield LoadTown(ledger, light, fleet, LoadCarrier(fleet, ledger, trouble=trouble, seed=seed), portal)
+        carrier = LoadCarrier(fleet, ledger, trouble=trouble, seed=seed)
+        yield LoadTown(ledger, light, fleet, carrier, portal, trouble)
 
 
 def _settings(light: LoadModel, dynamo: SimulatedDynamo, endpoint: str, crm: SimulatedCrm | None) -> dict[str, str]:

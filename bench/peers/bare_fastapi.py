@@ -1,8 +1,8 @@
-"""A bare bridge, well made: FastAPI on uvicorn with uvloop, the `websockets` client, orjson, no compression."""
+"""A bare bridge, well made: FastAPI on uvicorn with uvloop, the `websockets` client, msgspec, no compression."""
 
 import asyncio
 
-import orjson
+import msgspec
 import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
@@ -20,7 +20,7 @@ async def media_stream(caller: WebSocket) -> None:
     stream_sid = await started(caller)
     headers = {"Authorization": f"Bearer {API_KEY}"}
     async with connect(URL, additional_headers=headers, compression=None, proxy=None) as model:
-        await model.send(orjson.dumps({"type": "session.update", "session": SESSION}).decode())
+        await model.send(msgspec.json.encode({"type": "session.update", "session": SESSION}).decode())
         ways = {asyncio.create_task(go_up(caller, model)), asyncio.create_task(go_down(caller, model, stream_sid))}
         _, rest = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in rest:
@@ -30,7 +30,7 @@ async def media_stream(caller: WebSocket) -> None:
 
 async def started(caller: WebSocket) -> str:
     """The stream's id, from its `start`."""
-    while (message := orjson.loads(await caller.receive_text()))["event"] != "start":
+    while (message := msgspec.json.decode(await caller.receive_text()))["event"] != "start":
         pass
     return message["streamSid"]
 
@@ -39,10 +39,10 @@ async def go_up(caller: WebSocket, model: ClientConnection) -> None:
     """The caller's voice to the model."""
     try:
         while True:
-            message = orjson.loads(await caller.receive_text())
+            message = msgspec.json.decode(await caller.receive_text())
             if message["event"] == "media":
                 append = {"type": "input_audio_buffer.append", "audio": message["media"]["payload"]}
-                await model.send(orjson.dumps(append).decode())
+                await model.send(msgspec.json.encode(append).decode())
     except (WebSocketDisconnect, ConnectionClosed):
         return
 
@@ -51,12 +51,12 @@ async def go_down(caller: WebSocket, model: ClientConnection, stream_sid: str) -
     """The model's voice to the caller."""
     try:
         async for text in model:
-            event = orjson.loads(text)
+            event = msgspec.json.decode(text)
             if event["type"] == "response.output_audio.delta":
                 media = {"event": "media", "streamSid": stream_sid, "media": {"payload": event["delta"]}}
-                await caller.send_text(orjson.dumps(media).decode())
+                await caller.send_text(msgspec.json.encode(media).decode())
             elif event["type"] == "input_audio_buffer.speech_started":
-                await caller.send_text(orjson.dumps({"event": "clear", "streamSid": stream_sid}).decode())
+                await caller.send_text(msgspec.json.encode({"event": "clear", "streamSid": stream_sid}).decode())
     except (WebSocketDisconnect, ConnectionClosed):
         return
 

@@ -2,12 +2,16 @@
 
 It joins continuation frames, waits for nothing, and clears when the caller speaks. No signatures, no marks, no timers.
 """
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+# picows leaves some of its arguments untyped.
 
 import asyncio
+from typing import Any
 
-import orjson
+import msgspec
 import uvloop
 from picows import (
+    WSCloseCode,
     WSFrame,
     WSListener,
     WSMsgType,
@@ -24,13 +28,15 @@ class Joining(WSListener):
     """Puts fragmented messages together; answers a close with a close."""
 
     def __init__(self) -> None:
-        self.transport: WSTransport | None = None
+        self._transport: WSTransport | None = None
         self._parts: list[bytes] = []
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        self.transport = transport
+        """Called by picows."""
+        self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Called by picows, with frames that are not always whole messages."""
         if frame.msg_type == WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code())
             transport.disconnect()
@@ -45,7 +51,18 @@ class Joining(WSListener):
                 self.on_text(memoryview(whole))
 
     def on_text(self, text: memoryview) -> None:
-        raise NotImplementedError
+        """A whole message; the memory is valid until this returns."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message, if there is somebody to send it to."""
+        if self._transport is not None:
+            self._transport.send(WSMsgType.TEXT, msgspec.json.encode(message))
+
+    def hang_up(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.send_close(WSCloseCode.OK)
+            self._transport.disconnect()
 
 
 class Caller(Joining):
@@ -53,35 +70,43 @@ class Caller(Joining):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stream_sid = ""
-        self.model: Model | None = None
+        self._stream_sid = ""
+        self._model: Model | None = None
         self._opening: asyncio.Task[None] | None = None
 
     def on_text(self, text: memoryview) -> None:
-        message = orjson.loads(text)
+        """A message from Twilio."""
+        message = msgspec.json.decode(text)
         kind = message["event"]
         if kind == "media":
-            if self.model is not None:
-                self.model.append(message["media"]["payload"])
+            self.on_payload(message["media"]["payload"])
         elif kind == "start":
-            self.stream_sid = message["streamSid"]
+            self._stream_sid = message["streamSid"]
             self._opening = asyncio.get_running_loop().create_task(self._open_model())
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        if self.model is not None and self.model.transport is not None:
-            self.model.transport.send_close(1000)
-            self.model.transport.disconnect()
+    def on_payload(self, payload: str) -> None:
+        """20 ms of the caller; what comes before the model is there is not kept."""
+        if self._model is not None:
+            self._model.send({"type": "input_audio_buffer.append", "audio": payload})
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
+        """Called by picows."""
+        if self._model is not None:
+            self._model.hang_up()
 
     def play(self, payload: str) -> None:
-        message = {"event": "media", "streamSid": self.stream_sid, "media": {"payload": payload}}
-        self.transport.send(WSMsgType.TEXT, orjson.dumps(message))
+        """A piece of the model's speech."""
+        self.send({"event": "media", "streamSid": self._stream_sid, "media": {"payload": payload}})
 
     def clear(self) -> None:
-        self.transport.send(WSMsgType.TEXT, orjson.dumps({"event": "clear", "streamSid": self.stream_sid}))
+        """Silence."""
+        self.send({"event": "clear", "streamSid": self._stream_sid})
 
     async def _open_model(self) -> None:
         headers = {"Authorization": f"Bearer {API_KEY}"}
-        _, self.model = await ws_connect(lambda: Model(self), URL, extra_headers=headers)
+        model = Model(self)
+        await ws_connect(lambda: model, URL, extra_headers=headers)
+        self._model = model
 
 
 class Model(Joining):
@@ -92,23 +117,22 @@ class Model(Joining):
         self._caller = caller
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        """Called by picows."""
         super().on_ws_connected(transport)
-        transport.send(WSMsgType.TEXT, orjson.dumps({"type": "session.update", "session": SESSION}))
-
-    def append(self, payload: str) -> None:
-        self.transport.send(WSMsgType.TEXT, orjson.dumps({"type": "input_audio_buffer.append", "audio": payload}))
+        self.send({"type": "session.update", "session": SESSION})
 
     def on_text(self, text: memoryview) -> None:
-        event = orjson.loads(text)
+        """A message from OpenAI."""
+        event = msgspec.json.decode(text)
         kind = event["type"]
         if kind == "response.output_audio.delta":
             self._caller.play(event["delta"])
         elif kind == "input_audio_buffer.speech_started":
             self._caller.clear()
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        if self._caller.transport is not None:
-            self._caller.transport.disconnect()
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
+        """Called by picows."""
+        self._caller.hang_up()
 
 
 def admit(request: WSUpgradeRequest) -> WSListener | None:

@@ -185,8 +185,7 @@ async def open_gateway(
     What is passed is used instead of OpenAI, DynamoDB or HubSpot, and stays open: whoever made it closes it. A store
     of one's own comes with an `outbox` of one's own, or without one. `process` says where all this runs.
     """
-    seat = process.seat
-    metrics = Metrics(seat.metrics if seat else None)
+    metrics = Metrics(process.seat.metrics if process.seat else None)
     watch = FrontWatch(metrics)
     async with AsyncExitStack() as stack:
         services = await _services(stack, settings, metrics, store=store, crm=crm, outbox=outbox)
@@ -199,7 +198,7 @@ async def open_gateway(
             on_failure=watch.failed,
             on_lost=watch.caller_lost,
             admission=admission,
-            seat=seat,
+            seat=process.seat,
         )
         stack.push_async_callback(sessions.questions.close)
         presence = _presence(settings, profiles, sessions, metrics) if services.outbox is not None else None
@@ -226,10 +225,10 @@ async def open_gateway(
             aftercare=aftercare,
             make_call=_call_maker(settings.record_calls),
             model_is_up=lambda: not counter.breaker.is_open,
-            seat=seat,
+            seat=process.seat,
         )
         media = media_protocol(gateway.media_door) if settings.media_socket == "picows" else None
-        await stack.enter_async_context(open_door(seat, sessions))
+        await stack.enter_async_context(open_door(process.seat, sessions))
         yield Parts(build_app(gateway, watch), gateway, sessions, metrics, media, presence)
 
 
@@ -326,10 +325,15 @@ def run_gateway(
     if seat is not None:
         count_in(seat.metrics, seat.number)
     with listening_socket(settings.host, settings.port, shared=seat is not None) as listening:
-        if seat is None or seat.number == 0:
+        if _is_first(seat):
             _say_what_is_unusual(settings)
         _run(_serve(settings, profiles, tools, listening, seat))
     return 0
+
+
+def _is_first(seat: Seat | None) -> bool:
+    """Whether this process does what is to be done once for the whole instance."""
+    return seat is None or seat.number == 0
 
 
 def _say_what_is_unusual(settings: Settings) -> None:
@@ -351,7 +355,8 @@ async def _serve(
 ) -> None:
     async with (
         open_gateway(settings, profiles, tools, process=Process(seat=seat)) as parts,
-        written_down(parts.metrics, settings.cloudwatch_service),
+        # The first of several writes for all.
+        written_down(parts.metrics, settings.cloudwatch_service if _is_first(seat) else ""),
     ):
         port = listening.getsockname()[1]
         sessions, config = parts.sessions, server_config(parts.app, host=settings.host, port=port, media=parts.media)

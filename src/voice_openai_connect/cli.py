@@ -146,6 +146,34 @@ def reconcile(
     raise typer.Exit(run_reconcile(typer.echo, lambda text: typer.echo(text, err=True), hours=hours, env_file=env_file))
 
 
+@app.command()
+def capacity(
+    calls: Annotated[int, typer.Option(min=1, max=1_000_000, help="Calls at a time.")],
+    minutes: Annotated[float, typer.Option(min=0.1, max=60, help="How long a call talks with the assistant.")] = 4,
+    calls_per_second: Annotated[
+        float | None, typer.Option(min=0.001, max=100_000, help="New calls; else as many as end.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Whose prices count.")] = "gpt-realtime-2.1",
+    own: Annotated[
+        list[str] | None, typer.Option("--set", help="A figure of your own, such as handover_share=0.1; repeatable.")
+    ] = None,
+) -> None:
+    """Reckon what so many calls need: cores, the model's tokens, the services' limits, money. Asks nobody."""
+    from voice_openai_connect.capacity import Load, plan
+    from voice_openai_connect.capacity_figures import MODELS, FigureError, with_own
+    from voice_openai_connect.capacity_report import report
+
+    if model not in MODELS:
+        _refuse(f"--model: the prices of {model} are not known. Choose one of: {', '.join(MODELS)}")
+    try:
+        figures = with_own(MODELS[model], own or ())
+    except FigureError as error:
+        _refuse(f"--set: {error}")
+    steady = Load.steady(calls, minutes)
+    load = Load(calls, minutes, calls_per_second) if calls_per_second else steady
+    typer.echo(report(plan(load, figures), figures))
+
+
 @setup.command("table")
 def setup_table(env_file: EnvFile = DEFAULT_ENV_FILE) -> None:
     """Create the DynamoDB table of the handovers and switch its expiry on."""

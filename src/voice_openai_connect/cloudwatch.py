@@ -33,7 +33,10 @@ Document = dict[str, object]
 
 
 class MetricsLog:
-    """What has happened in one process since it was last asked. `service` tells deployments apart."""
+    """What has happened since it was last asked, in one process or in all that count together.
+
+    `service` tells deployments apart.
+    """
 
     def __init__(self, metrics: Metrics, service: str, *, clock: Callable[[], float] = time.time) -> None:
         self._metrics = metrics
@@ -80,7 +83,7 @@ class MetricsLog:
             below = until_here
 
     def _samples(self, family: str, name: str, label: str) -> Iterable[tuple[str, float]]:
-        for found in self._metrics.registry.collect():
+        for found in self._metrics.exposed.collect():
             if found.name == f"voice_connect_{family}":
                 yield from (
                     (sample.labels.get(label, ""), sample.value)
@@ -104,6 +107,8 @@ async def written_down(
         return
     log = MetricsLog(metrics, service)
     put = write or structlog.BytesLogger(sys.stdout.buffer).msg
+    for _ in log.documents():  # what is there already, others wrote down before us
+        pass
 
     def write_all() -> None:
         for document in log.documents():

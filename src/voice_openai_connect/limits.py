@@ -303,6 +303,9 @@ EMF_S: Final = 60.0
 """How often the metrics become lines of the log; CloudWatch counts by the minute."""
 EMF_VALUES: Final = 100
 """Values of one metric in one line: CloudWatch's own bound."""
+REQUEST_S: Final = 10.0
+"""For a whole HTTP request to arrive: Twilio's come in one piece. Longer than the 5 s that uvicorn keeps an idle
+connection, which is for it to close."""
 STEP_STORE_MS: Final = 700
 """Telling the other instances what is next; the caller hears nothing meanwhile, and this instance knows anyway."""
 STEPS_KEPT: Final = 10_000
@@ -436,7 +439,7 @@ OUTBOX_ENTRIES: Final = 1_000
 OUTBOX_SHARDS: Final = 8
 """Items that list the conversations: each stays below 5 KB, so that a change costs little and clashes are rare."""
 OUTBOX_NOTES: Final = 8
-"""Of one conversation; there are four kinds, each of which is made once or twice."""
+"""Of one conversation; there are five kinds, each of which is made once or twice."""
 OUTBOX_LEASE_S: Final = 60
 """Longer than `OUTBOX_DELIVERY_S`: when it is over, whoever leased the entry has stopped or died."""
 OUTBOX_DELIVERY_S: Final = 45

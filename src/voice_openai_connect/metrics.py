@@ -59,7 +59,8 @@ class Metrics:
 
     def __init__(self, shared: Path | None = None) -> None:
         self.registry = CollectorRegistry()
-        self._exposed = self.registry if shared is None else _merged(shared)
+        self.exposed = self.registry if shared is None else _merged(shared)
+        """What is shown to the outside."""
         self._labels: dict[MetricWrapperBase, tuple[Labels, ...]] = {}
         self._active = self._gauge("active_calls", "Calls that the assistant is in at this moment", "livesum")
         self._model_down = self._gauge("model_down", "1 while new calls go straight to a person", "livemax")
@@ -225,7 +226,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """The exposition, in the format that `content_type` names."""
-        return generate_latest(self._exposed)
+        return generate_latest(self.exposed)
 
     content_type: Final = CONTENT_TYPE_LATEST
 

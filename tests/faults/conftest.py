@@ -8,6 +8,7 @@ import pytest
 
 from voice_openai_connect.simulator import sound, witness
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
 from voice_openai_connect.simulator.model import SimulatedModel
 from voice_openai_connect.simulator.model_mind import Reply
 from voice_openai_connect.simulator.model_senses import ScriptedSenses
@@ -22,7 +23,7 @@ def quickly(text: str, _: str = "") -> bytes:
 
 
 @pytest.fixture
-def quick_town(dynamo: SimulatedDynamo) -> OpenTown:
+def quick_town(dynamo: SimulatedDynamo, token_function: LambdaRuntime) -> OpenTown:
     """Opens a town: `quick_town([replies…], proxied={"model"}, …)`, the rest as in `Plan`.
 
     When the block is left, every call is ended, and the test fails if anything of them is still there.
@@ -35,7 +36,7 @@ def quick_town(dynamo: SimulatedDynamo) -> OpenTown:
         model.senses.ms_per_letter = MS_PER_LETTER
         center = {"accept_ms": 100, **plan.pop("center", {})}
         proxied = frozenset(plan.pop("proxied", ()))
-        whole = Plan(dynamo=dynamo, center=center, proxied=proxied, **plan)
+        whole = Plan(dynamo=dynamo, token_function=token_function, center=center, proxied=proxied, **plan)
         async with open_town(model, whole, voices=Voices(quickly, quickly)) as town:
             yield town
             assert await witness.left_behind(town) == []

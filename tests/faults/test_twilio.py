@@ -425,7 +425,7 @@ async def test_T11_marks_that_never_come_back(quick_town: OpenTown) -> None:
         session = await greeted(town, call)
         before = call.stream.playout.played_ms
         session.caller_said("Tell me everything")
-        played_ms = before + limits.MARKS_GONE_MS + 500
+        played_ms = before + limits.MARKS_GONE_MS + 2_000  # the clock of a busy machine may begin late
         await call.until(lambda c: c.stream.playout.played_ms > played_ms, within_s=END_S)
         session.caller_starts_speaking()
         await session.until(lambda s: bool(s.truncations))

@@ -11,6 +11,7 @@ import pytest
 
 from voice_openai_connect.simulator import sound
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
 from voice_openai_connect.simulator.model import SimulatedModel
 from voice_openai_connect.simulator.model_mind import Reply
 from voice_openai_connect.simulator.model_senses import ScriptedSenses
@@ -25,7 +26,7 @@ def quickly(text: str, _: str = "") -> bytes:
 
 
 @pytest.fixture
-def quick_town(dynamo: SimulatedDynamo) -> OpenTown:
+def quick_town(dynamo: SimulatedDynamo, token_function: LambdaRuntime) -> OpenTown:
     """Opens a town: `quick_town([replies…], settings={…}, center={…}, …)`, the rest as in `Plan`."""
 
     def opening(replies: Sequence[Reply | str] = (), **plan: Any) -> AbstractAsyncContextManager[Town]:
@@ -33,7 +34,11 @@ def quick_town(dynamo: SimulatedDynamo) -> OpenTown:
         assert isinstance(model.senses, ScriptedSenses)
         model.senses.ms_per_letter = MS_PER_LETTER
         center = {"accept_ms": 100, **plan.pop("center", {})}
-        return open_town(model, Plan(dynamo=dynamo, center=center, **plan), voices=Voices(quickly, quickly))
+        return open_town(
+            model,
+            Plan(dynamo=dynamo, token_function=token_function, center=center, **plan),
+            voices=Voices(quickly, quickly),
+        )
 
     return opening
 

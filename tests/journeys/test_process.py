@@ -110,10 +110,11 @@ async def test_all_mistakes_are_named_at_once_and_no_secret_with_them(tmp_path: 
     assert "Traceback" not in ran.err
 
 
-async def test_a_port_that_is_taken_is_said_in_one_sentence(town: Town, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("serve",), ("serve", "--workers", "2")])
+async def test_a_port_that_is_taken_is_said_in_one_sentence(town: Town, tmp_path: Path, words: tuple[str, ...]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ran = await voice_connect("serve", settings={**town.settings, "PORT": str(port)}, folder=tmp_path)
+        ran = await voice_connect(*words, settings={**town.settings, "PORT": str(port)}, folder=tmp_path)
 
     assert ran.status == 1
     assert ran.out == ""

@@ -246,6 +246,29 @@ def test_the_scenarios_of_the_demo_are_listed_and_others_are_refused() -> None:
     assert (refused.exit_code, "escalation" in refused.stderr) == (2, True)
 
 
+def test_a_plan_is_reckoned_for_calls_of_one_s_own() -> None:
+    planned = run("capacity", "--calls", "250", "--minutes", "2", "--set", "calls_per_core=50")
+
+    assert planned.exit_code == 0
+    assert "5, at 50 calls a core" in planned.stdout
+    assert "2.08 a second" in planned.stdout  # 250 / 120 s
+    assert "0.50 a second" in run("capacity", "--calls", "250", "--calls-per-second", "0.5").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--set", "calls_per_cores=9"), "--set: calls_per_cores: is no figure. Did you mean calls_per_core?"),
+        (("--model", "gpt-realtime-99"), "Choose one of: gpt-realtime-2.1, gpt-realtime-2.1-mini"),
+    ],
+)
+def test_a_plan_from_what_is_not_known_is_refused(words: Sequence[str], said: str) -> None:
+    refused = run("capacity", "--calls", "250", *words)
+
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert said in refused.stderr
+
+
 def test_a_demo_without_its_packages_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     for name in [name for name in sys.modules if name.startswith("voice_openai_connect.simulator")]:

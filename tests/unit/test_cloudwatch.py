@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -158,3 +161,36 @@ async def test_without_a_name_nothing_is_written(metrics: Metrics) -> None:
         await asyncio.sleep(0)
 
     assert lines == []
+
+
+async def test_what_was_counted_before_it_began_others_have_written_down(metrics: Metrics) -> None:
+    told(metrics, Fact.ESCALATED, "key")
+    written: list[bytes] = []
+    async with written_down(metrics, "voice", written.append, every_s=60):
+        told(metrics, Fact.ESCALATED, "tool")
+
+    assert [values(json.loads(line)).get("escalations") for line in written] == [1, 1]
+    assert json.loads(written[1])["reason"] == "tool"
+
+
+def test_of_several_workers_the_sum_is_written_down(tmp_path: Path) -> None:
+    code = (
+        "import json, sys; from pathlib import Path;"
+        "from voice_openai_connect.call.commands import Tell; from voice_openai_connect.call.facts import Fact;"
+        "from voice_openai_connect.cloudwatch import MetricsLog;"
+        "from voice_openai_connect.metrics import Metrics, count_in;"
+        "folder = Path(sys.argv[1]); count_in(folder, int(sys.argv[2])); metrics = Metrics(folder);"
+        "[metrics.observe(Tell(fact, 'key', 700)) for fact in (Fact.CALL_STARTED, Fact.ESCALATED, Fact.FIRST_AUDIO)];"
+        "print(json.dumps(list(MetricsLog(metrics, 'voice').documents())))"
+    )
+
+    def documents_of(worker: int) -> list[dict[str, Any]]:
+        words = [sys.executable, "-c", code, str(tmp_path), str(worker)]
+        return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+    documents_of(0)
+    sums, by_label, times = documents_of(1)
+
+    assert (values(sums)[GAUGE], values(sums)["escalations"]) == (2, 2)
+    assert (by_label["reason"], values(by_label)["escalations"]) == ("key", 2)
+    assert values(times)[HISTOGRAM] == [0.8, 0.8]

@@ -104,7 +104,7 @@ async def test_where_all_is_well_the_doctor_says_so(world: World) -> None:
 async def test_the_model_s_sessions_are_closed_again(world: World) -> None:
     await world.examine()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(*(session.closed.wait() for session in world.model.sessions))
     assert len(world.model.sessions) == 1
 

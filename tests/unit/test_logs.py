@@ -203,3 +203,16 @@ def test_an_odd_level_is_rounded_down(lines: Lines) -> None:
     logging.getLogger("other").log(35, "odd")
 
     assert lines.last["level"] == "warning"
+
+
+def test_the_lines_of_several_workers_can_be_told_apart(lines: Lines) -> None:
+    configure_logging(stream=lines.stream, worker=0)
+    LOG.info("serving")
+
+    assert lines.last["worker"] == 0
+
+
+def test_where_there_is_only_one_process_its_lines_say_nothing_of_workers(lines: Lines) -> None:
+    LOG.info("serving")
+
+    assert "worker" not in lines.last

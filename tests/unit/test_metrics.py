@@ -1,4 +1,7 @@
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -7,19 +10,22 @@ from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
-from voice_openai_connect.metrics import LABELS_MAX, Labels, Metrics
+from voice_openai_connect.metrics import LABELS_MAX, Labels, Metrics, forget_what_was_live
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
-    """Every sample as it is scraped: name and label values (in the order of the labels' names) → value."""
+    """Every sample as it is scraped."""
+    return scraped(metrics.render().decode())
 
-    def scraped() -> Iterator[tuple[tuple[str, ...], float]]:
-        for family in text_string_to_metric_families(metrics.render().decode()):
-            for sample in family.samples:
-                if not sample.name.endswith("_created"):
-                    yield (sample.name.removeprefix("voice_connect_"), *sample.labels.values()), sample.value
 
-    return dict(scraped())
+def scraped(text: str) -> dict[tuple[str, ...], float]:
+    """Name and label values (in the order of the labels' names) → value."""
+    return {
+        (sample.name.removeprefix("voice_connect_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
 
 
 @pytest.mark.parametrize("fact", list(Fact))
@@ -189,3 +195,63 @@ def test_names_follow_the_conventions() -> None:
     assert all(family.name.startswith("voice_connect_") and family.documentation for family in families)
     assert all(family.type in {"counter", "gauge", "histogram"} for family in families)
     assert all(family.name.endswith("_seconds") for family in families if family.type == "histogram")
+
+
+# --- several processes that count together
+
+WORKER = """
+import os, signal, sys
+from pathlib import Path
+from voice_openai_connect.call.commands import Tell
+from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.metrics import Metrics, count_in
+
+folder, number, calls, lag = Path(sys.argv[1]), *map(int, sys.argv[2:])
+count_in(folder, number)
+metrics = Metrics(folder)
+for call in range(calls):
+    metrics.observe(Tell(Fact.CALL_STARTED))
+    metrics.observe(Tell(Fact.ESCALATED, "key"))
+    metrics.observe(Tell(Fact.FIRST_AUDIO, value_ms=700))
+metrics.loop_lag(lag)
+print(metrics.render().decode())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def after_a_worker(folder: Path, number: int, *, calls: int, lag: int = 0) -> dict[tuple[str, ...], float]:
+    """What a worker shows that has these calls, before it is killed."""
+    words = [str(folder), str(number), str(calls), str(lag)]
+    seen = subprocess.run([sys.executable, "-c", WORKER, *words], capture_output=True, text=True, check=False)
+    assert seen.returncode == -signal.SIGKILL, seen.stderr
+    return scraped(seen.stdout)
+
+
+def test_whichever_worker_is_asked_shows_the_sum_of_all(tmp_path: Path) -> None:
+    after_a_worker(tmp_path, 0, calls=2, lag=3)
+    seen = after_a_worker(tmp_path, 1, calls=5, lag=1)
+
+    assert seen["active_calls",] == seen["calls_started_total",] == 7
+    assert seen["escalations_total", "key"] == 7
+    assert seen["first_audio_seconds_count",] == seen["first_audio_seconds_bucket", "0.8"] == 7
+    assert seen["first_audio_seconds_sum",] == pytest.approx(4.9)
+    assert seen["loop_lag_seconds",] == 3
+
+
+def test_what_a_killed_worker_counted_stays_and_what_was_live_in_it_goes(tmp_path: Path) -> None:
+    after_a_worker(tmp_path, 1, calls=5, lag=9)
+    forget_what_was_live(tmp_path, 1)
+    seen = after_a_worker(tmp_path, 0, calls=2)
+
+    assert (seen["active_calls",], seen["calls_started_total",]) == (2, 7)
+    assert seen["loop_lag_seconds",] == 0
+
+
+def test_a_worker_counts_on_where_the_one_before_it_stopped(tmp_path: Path) -> None:
+    after_a_worker(tmp_path, 11, calls=1)
+    after_a_worker(tmp_path, 1, calls=5)
+    forget_what_was_live(tmp_path, 1)
+    seen = after_a_worker(tmp_path, 1, calls=2)
+
+    assert (seen["active_calls",], seen["calls_started_total",]) == (3, 8)
+    assert len(list(tmp_path.glob("counter_*"))) == 2

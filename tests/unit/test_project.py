@@ -23,6 +23,7 @@ from voice_openai_connect.simulator.sound import write_stereo_wav
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BY_HAND = (ROOT / "docs" / "by_hand.md").read_text(encoding="utf-8")
 DOCS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 VARIABLES = {name.upper() for name in Settings.model_fields}
 
@@ -163,7 +164,7 @@ def test_every_command_in_the_documents_exists():
 
 
 def test_the_lambda_may_update_items_and_write_its_log_and_nothing_else():
-    quoted = README.partition("--policy-document '")[2].partition("}]}'")[0] + "}]}"
+    quoted = BY_HAND.partition("--policy-document '")[2].partition("}]}'")[0] + "}]}"
     policy = json.loads(re.sub(r"'\$\w+'", "x", quoted))
     actions = [statement["Action"] for statement in policy["Statement"]]
 
@@ -172,7 +173,7 @@ def test_the_lambda_may_update_items_and_write_its_log_and_nothing_else():
 
 
 def test_connect_may_call_the_lambda_from_one_instance_of_one_account_only():
-    command = re.search(r"aws lambda add-permission[^`]*?(?=\naws )", README)
+    command = re.search(r"aws lambda add-permission[^`]*?(?=\naws )", BY_HAND)
 
     assert command
     assert '--source-arn "$INSTANCE_ARN" --source-account "$ACCOUNT"' in command[0]
@@ -185,7 +186,7 @@ def test_every_blank_of_the_contact_flow_is_filled_in():
         for blank in re.findall(r"\$\{(\w+)\}", path.read_text(encoding="utf-8"))
     }
 
-    assert blanks == set(re.findall(r"s\|\\\$\{(\w+)\}\|", README))
+    assert blanks == set(re.findall(r"s\|\\\$\{(\w+)\}\|", BY_HAND))
 
 
 # --- Container and automation

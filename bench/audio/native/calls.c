@@ -32,7 +32,7 @@ static uint32_t number(const uint8_t *from, int count) {
 }
 
 /* Call (8 digits), item (8; 0 is the caller's own voice), place in it (8). */
-static void write_block(uint8_t *to, uint32_t call_number, uint32_t item_number, uint32_t place) {
+void write_block(uint8_t *to, uint32_t call_number, uint32_t item_number, uint32_t place) {
     if (!fillers[0][0]) make_fillers();
     digits(to, 8, call_number);
     digits(to + 8, 8, item_number);
@@ -132,13 +132,20 @@ void step(engine *e, call *c, double now) {
 
 static void say_what_is_wrong(engine *e, call *c, const uint8_t *audio, int size) {
     char what[160];
-    if (size < HEAD_BYTES || (audio[0] & 0xF0) != 0xF0) {
+    uint8_t block[FRAME_BYTES];
+    uint32_t of = 0, said = 0, place = 0;
+    int whole = size >= FRAME_BYTES;
+    if (whole) {
+        of = number(audio, 8), said = number(audio + 8, 8), place = number(audio + 16, 8);
+        write_block(block, of, said, place);
+        whole = !memcmp(block, audio, FRAME_BYTES);
+    }
+    if (!whole) {
         snprintf(what, sizeof what, "changed: call %u was given %d bytes that nobody sent", c->number, size);
-    } else if (number(audio, 8) != c->number) {
-        snprintf(what, sizeof what, "crossed: call %u was given sound of call %u", c->number, number(audio, 8));
+    } else if (of != c->number) {
+        snprintf(what, sizeof what, "crossed: call %u was given sound of call %u", c->number, of);
     } else {
-        snprintf(what, sizeof what, "changed or out of order: call %u, item %u, block %u", c->number,
-                 number(audio + 8, 8), number(audio + 16, 8));
+        snprintf(what, sizeof what, "out of order: call %u, item %u, block %u", c->number, said, place);
     }
     complain(e, c->line->index, what);
 }
@@ -206,6 +213,17 @@ int call_missing(engine *e, int line, double before) {
     return missing;
 }
 
+/* So many frames have arrived in all, as far as their number tells. */
+void call_counted(engine *e, int line, int frames, double now) {
+    call *c = e->conns[line]->call;
+    if (!c->counted) {
+        c->counted = 1;
+        c->arrived = c->sent - (uint32_t)frames < c->sent ? c->sent - (uint32_t)frames : 0;
+    }
+    for (; frames > 0 && c->arrived != c->sent; frames--) c->arrived++;
+    if (c->arrived) sample(e, UP, now - c->sent_at[(c->arrived - 1) % WAITING]);
+}
+
 void call_configured(engine *e, int line, double now) { e->conns[line]->call->must_arrive_from = now; }
 
 /* --- down: from the model to the caller */
@@ -232,6 +250,16 @@ void call_piece_sent(engine *e, int line, int upto) {
     said->at[said->pieces++] = engine_now();
 }
 
+/* Nobody needs the rest of what has been said so far: it may come, or not. */
+void call_give_up(engine *e, int line) {
+    call *c = e->conns[line]->call;
+    for (uint32_t i = c->first_item; i != c->last_item; i++) c->items[i % ITEMS].given_up = 1;
+}
+
+static int fits(const item *said, const uint8_t *audio, int size) {
+    return said->size - said->heard >= size && !memcmp(said->audio + said->heard, audio, size);
+}
+
 void call_heard(engine *e, int line, const uint8_t *audio, int size, double now) {
     call *c = e->conns[line]->call;
     c->dry_at = (c->dry_at > now ? c->dry_at : now) + size / 8000.0;
@@ -239,7 +267,14 @@ void call_heard(engine *e, int line, const uint8_t *audio, int size, double now)
         free(c->items[c->first_item++ % ITEMS].audio);
     }
     item *next = c->first_item == c->last_item ? NULL : &c->items[c->first_item % ITEMS];
-    if (!next || next->size - next->heard < size || memcmp(next->audio + next->heard, audio, size)) {
+    while (next && next->given_up && !c->counted && !fits(next, audio, size)) {
+        free(next->audio);
+        c->first_item++;
+        next = c->first_item == c->last_item ? NULL : &c->items[c->first_item % ITEMS];
+    }
+    if (next && c->counted && next->size - next->heard < size) size = next->size - next->heard;
+    if (c->counted && !next) return;
+    if (!c->counted && (!next || !fits(next, audio, size))) {
         tell(e, COLD_VOICE, c->line->index, audio, size); /* the gateway's own sound, or a mistake: Python knows */
         return;
     }

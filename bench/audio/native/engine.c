@@ -281,16 +281,20 @@ static void tick(engine *e) {
     }
 }
 
-/* Handle what is ready; what Python must know waits in `engine_cold`. */
+/* Handle what is ready, and what has become ready meanwhile: looking again costs less than going round Python's loop.
+ * What Python must know waits in `engine_cold`, so it is not kept waiting for long. */
 void engine_turn(engine *e) {
     struct epoll_event ready[256];
-    int count = epoll_wait(e->epoll, ready, 256, 0);
-    for (int i = 0; i < count; i++) {
-        conn *c = ready[i].data.ptr;
-        if (!c) {
-            tick(e);
-        } else if (c->open) {
-            read_some(e, c);
+    for (int round = 0; round < ROUNDS && !e->cold_count; round++) {
+        int count = epoll_wait(e->epoll, ready, 256, 0);
+        if (count <= 0) return;
+        for (int i = 0; i < count; i++) {
+            conn *c = ready[i].data.ptr;
+            if (!c) {
+                tick(e);
+            } else if (c->open) {
+                read_some(e, c);
+            }
         }
     }
 }

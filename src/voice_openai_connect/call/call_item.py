@@ -25,6 +25,15 @@ class CallItem:
     """The latest stream that ended in good order, as Twilio told whichever instance; by its StreamSid."""
 
     @property
+    def handover_lost(self) -> bool:
+        """Whether a person was on the way, and the line or the process broke before the caller was dialled through.
+
+        A ticket that was just being opened may be lost with it.
+        """
+        unfinished = self.step is None and self.outcome is None
+        return unfinished and self.checkpoint is not None and self.checkpoint.person_needed
+
+    @property
     def may_dial(self) -> bool:
         """Whether a person may still be dialled in this call."""
         came_back = self.checkpoint is not None and bool(self.checkpoint.nobody_came)

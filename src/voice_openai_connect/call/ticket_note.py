@@ -1,14 +1,16 @@
 """Something that people must read on a conversation's ticket, and how it is worded."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.checkpoint import Turn
+from voice_openai_connect.call.conversation import Conversation
 from voice_openai_connect.call.handover import plain_text
 from voice_openai_connect.call.outcome import Absence, DialOutcome
 
-NoteKind = Literal["call_back", "nobody_reached", "context_not_delivered", "caller_left"]
+NoteKind = Literal["call_back", "nobody_reached", "context_not_delivered", "caller_left", "handover_lost"]
 
 HOW_IT_ENDED: Final[Mapping[str, str]] = {
     DialOutcome.CONNECTED: "the caller was connected",
@@ -81,6 +83,13 @@ class Notes:
         """The caller hung up on the way to a person."""
         text = "The caller asked for a person and left before anybody answered: caller left during the transfer."
         return self._note("caller_left", text, urgent=False)
+
+    def handover_lost(self, turns: Iterable[Turn]) -> TicketNote:
+        """The line or the process broke on the way to a person, before everything was known to be kept."""
+        conversation = Conversation()
+        conversation.resume(turns)
+        why = "The transfer to a person was interrupted, and the agent may have known nothing of what was said before."
+        return self._note("handover_lost", conversation.summary(why), urgent=False)
 
     @property
     def _why(self) -> str:

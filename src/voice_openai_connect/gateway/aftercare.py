@@ -87,6 +87,10 @@ class Aftercare:
         """The caller left between the assistant and the dial."""
         self._start(self._after_leaving(identity), f"after leaving {identity.call_sid}")
 
+    def handover_lost(self, identity: CallIdentity, item: CallItem) -> None:
+        """A transfer broke off, and with it perhaps the ticket: what was said is kept for people all the same."""
+        self._start(self._after_lost_handover(identity, item), f"after lost handover {identity.call_sid}")
+
     def asked(self, call_sid: str) -> None:
         """Twilio has asked what is next; the instance that had the stream wants to know."""
         self._start(self._note_asked(call_sid), f"note asked {call_sid}")
@@ -140,10 +144,16 @@ class Aftercare:
         item = await self._try("recall call", self._store.recall_call(identity.call_sid))
         if item is None or item.outcome is not None:
             return
+        if item.handover_lost:
+            await self._after_lost_handover(identity, item)
         if isinstance(item.step, DialPerson):
             await self._revoke(item.step.token)
             await self._keep(Notes(identity.conversation_id, identity.caller_phone).caller_left())
         await self._close(identity, Outcome.CALLER_LEFT)
+
+    async def _after_lost_handover(self, identity: CallIdentity, item: CallItem) -> None:
+        turns = item.checkpoint.turns if item.checkpoint else ()
+        await self._keep(Notes(identity.conversation_id, identity.caller_phone).handover_lost(turns))
 
     async def _note_asked(self, call_sid: str) -> None:
         await self._try("note asked", self._store.note_asked(call_sid))

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import msgspec
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.call_item import CallItem
@@ -161,10 +162,13 @@ class Gateway:
     async def signed_form(self, request: Request) -> Form | None:
         """The webhook's form if Twilio signed it for this very URL, else None. Nothing else is done before this."""
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limits.WEBHOOK_BODY_BYTES:
-                return self._refuse("webhook", "too_large")
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limits.WEBHOOK_BODY_BYTES:
+                    return self._refuse("webhook", "too_large")
+        except ClientDisconnect:
+            return self._refuse("webhook", "broken_off")
         try:
             form = Form.parse(bytes(body))
         except WireError:
@@ -226,6 +230,8 @@ class Gateway:
             self._aftercare.caller_left(identity_of(request.call_sid, request.caller, request.called))
             return after_stream(CallItem(), caller_left=True)
         item = await self.sessions.memory.recall(request.call_sid)
+        if item.handover_lost:
+            self._aftercare.handover_lost(identity_of(request.call_sid, request.caller, request.called), item)
         step = after_stream(item, caller_left=False)
         # Even while the model is down: the call still knows what was said, and tells it to the person.
         if isinstance(step, ResumeStream) and (reason := self.sessions.refusal(request.call_sid, resumed=True)):

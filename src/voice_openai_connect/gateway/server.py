@@ -10,23 +10,33 @@ import socket
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 import uvicorn
 
 from voice_openai_connect import limits
+from voice_openai_connect.gateway.unfinished import Unfinished
+
+_TICKS_A_SECOND: Final = 10
 
 
 class DrainingServer(uvicorn.Server):
     """A server whose first stop signal begins a drain, and whose second one hastens it.
 
     The real shutdown comes when the drain is over, or with a third signal. After a drain that was begun by `drain` it
-    waits for a signal.
+    waits for a signal. A connection whose next request is not complete within `request_s` is closed.
     """
 
     def __init__(
-        self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], hasten: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        drain: Callable[[], Awaitable[None]],
+        hasten: Callable[[], None],
+        *,
+        request_s: float = limits.REQUEST_S,
     ) -> None:
         super().__init__(config)
+        self._unfinished = Unfinished(request_s)
         self._drain = drain
         self._hasten = hasten
         self._signals = 0
@@ -71,6 +81,12 @@ class DrainingServer(uvicorn.Server):
         """Return when connections are accepted."""
         await self._listening.wait()
 
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second."""
+        if counter % _TICKS_A_SECOND == 0:
+            self._unfinished.look(self.server_state.connections, self._loop.time())
+        return await super().on_tick(counter)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn to begin listening."""
         await super().startup(sockets)
@@ -93,11 +109,14 @@ def listening_socket(host: str, port: int, *, shared: bool = False) -> socket.so
     uvicorn would do the same later, and end the process with the bare words of the system.
     """
     try:
-        return socket.create_server((host, port), family=_family(host), reuse_port=shared)
+        listening = socket.create_server((host, port), family=_family(host), reuse_port=shared)
     except OSError as error:
         why = str(error.strerror or error).partition(" (while")[0].lower()
-    remedy = "Stop the program that uses it, or set HOST and PORT to others"
-    raise CannotListenError(f"HOST, PORT: cannot listen on {host}:{port}: {why}. {remedy}")
+        remedy = "Stop the program that uses it, or set HOST and PORT to others"
+        raise CannotListenError(f"HOST, PORT: cannot listen on {host}:{port}: {why}. {remedy}") from None
+    # Each frame is sent at once. uvloop sees to it; asyncio only for sockets that it makes itself.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 @contextmanager

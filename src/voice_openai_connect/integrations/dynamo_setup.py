@@ -1,5 +1,6 @@
 """Making the handover table, and looking whether it is as it should be. For the setup and doctor commands."""
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
@@ -8,6 +9,14 @@ from voice_openai_connect.findings import Finding, ok, warning, wrong
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
+    from types_aiobotocore_dynamodb.type_defs import (
+        AttributeDefinitionTypeDef,
+        CreateGlobalSecondaryIndexActionTypeDef,
+        GlobalSecondaryIndexDescriptionTypeDef,
+        KeySchemaElementTypeDef,
+        ProjectionTypeDef,
+        TableDescriptionTypeDef,
+    )
 
 KEY: Final = "token"
 EXPIRY: Final = "expires_at"
@@ -15,6 +24,16 @@ PHONE_INDEX: Final = "by_phone"
 """Where the Lambda looks, if it may, for a handover whose digits were lost on the way."""
 PHONE_KEY: Final = "phone_key"
 """The caller's number once more, on handovers alone. It is missing where the number was withheld."""
+_ATTRIBUTES: Final["list[AttributeDefinitionTypeDef]"] = [
+    {"AttributeName": KEY, "AttributeType": "S"},
+    {"AttributeName": PHONE_KEY, "AttributeType": "S"},
+    {"AttributeName": "created_at", "AttributeType": "N"},
+]
+_INDEX_KEY: Final["list[KeySchemaElementTypeDef]"] = [
+    {"AttributeName": PHONE_KEY, "KeyType": "HASH"},
+    {"AttributeName": "created_at", "KeyType": "RANGE"},
+]
+_PROJECTED: Final["ProjectionTypeDef"] = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["consumed_by"]}
 CANARY: Final = "canary#doctor"
 """Not ten digits, so it can never be taken for a handover."""
 WAIT_STEPS: Final = 40
@@ -23,16 +42,16 @@ SETUP_COMMAND: Final = "voice-connect setup table"
 
 
 async def setup_table(client: "DynamoDBClient", table: str) -> list[str]:
-    """Create the table if it is missing, wait for it, and switch its expiry on. May be run as often as one likes.
+    """Make the table, or add the index that it lacks, wait for it, and switch its expiry on. May be run repeatedly.
 
-    Needs `dynamodb:CreateTable`, `DescribeTable`, `UpdateTimeToLive` and `DescribeTimeToLive`.
+    Needs `dynamodb:CreateTable`, `DescribeTable`, `UpdateTable`, `UpdateTimeToLive` and `DescribeTimeToLive`.
     """
     done = [await _create(client, table)]
     waiter = client.get_waiter("table_exists")
     await waiter.wait(TableName=table, WaiterConfig={"Delay": WAIT_STEP_S, "MaxAttempts": WAIT_STEPS})
     if not await _key_is_right(client, table):
         return [*done, f"The key of table {table} is not the string `{KEY}`: choose another table name."]
-    return [*done, await _switch_expiry_on(client, table)]
+    return [*done, *await _add_index(client, table), await _switch_expiry_on(client, table)]
 
 
 async def check_table(client: "DynamoDBClient", table: str, *, now: int) -> list[Finding]:
@@ -71,22 +90,9 @@ async def _create(client: "DynamoDBClient", table: str) -> str:
     try:
         await client.create_table(
             TableName=table,
-            AttributeDefinitions=[
-                {"AttributeName": KEY, "AttributeType": "S"},
-                {"AttributeName": PHONE_KEY, "AttributeType": "S"},
-                {"AttributeName": "created_at", "AttributeType": "N"},
-            ],
+            AttributeDefinitions=_ATTRIBUTES,
             KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": PHONE_INDEX,
-                    "KeySchema": [
-                        {"AttributeName": PHONE_KEY, "KeyType": "HASH"},
-                        {"AttributeName": "created_at", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["consumed_by"]},
-                }
-            ],
+            GlobalSecondaryIndexes=[{"IndexName": PHONE_INDEX, "KeySchema": _INDEX_KEY, "Projection": _PROJECTED}],
             BillingMode="PAY_PER_REQUEST",
         )
     except ClientError as error:
@@ -94,6 +100,47 @@ async def _create(client: "DynamoDBClient", table: str) -> str:
             raise
         return f"Table {table} was there already."
     return f"Table {table} was created."
+
+
+async def _add_index(client: "DynamoDBClient", table: str) -> list[str]:
+    """For a table that is older than the index, or was made by hand. It can be used while DynamoDB builds the index."""
+    described = (await client.describe_table(TableName=table))["Table"]
+    index = _index_of(described)
+    if index is not None and index.get("KeySchema") != _INDEX_KEY:
+        return [f"Index {PHONE_INDEX} of {table} has another key than ours: delete the index, then run this again."]
+    if index is not None and index.get("IndexStatus") in {None, "ACTIVE"}:
+        return []
+    if index is None:
+        await client.update_table(
+            TableName=table,
+            AttributeDefinitions=_ATTRIBUTES,
+            GlobalSecondaryIndexUpdates=[{"Create": _new_index(described)}],
+        )
+    for _ in range(WAIT_STEPS):
+        index = _index_of((await client.describe_table(TableName=table))["Table"])
+        if index is not None and index.get("IndexStatus") == "ACTIVE":
+            return [f"Index {PHONE_INDEX} was added to {table}."]
+        await asyncio.sleep(WAIT_STEP_S)
+    return [f"Index {PHONE_INDEX} is still being added to {table}; run this again later to see that it is done."]
+
+
+def _index_of(described: "TableDescriptionTypeDef") -> "GlobalSecondaryIndexDescriptionTypeDef | None":
+    indexes = described.get("GlobalSecondaryIndexes", [])
+    return next((index for index in indexes if index.get("IndexName") == PHONE_INDEX), None)
+
+
+def _new_index(described: "TableDescriptionTypeDef") -> "CreateGlobalSecondaryIndexActionTypeDef":
+    """As fast as the table where its capacity is paid for by the hour; on demand, nothing need be said."""
+    index: CreateGlobalSecondaryIndexActionTypeDef = {
+        "IndexName": PHONE_INDEX,
+        "KeySchema": _INDEX_KEY,
+        "Projection": _PROJECTED,
+    }
+    paid = described.get("ProvisionedThroughput", {})
+    reads, writes = paid.get("ReadCapacityUnits", 0), paid.get("WriteCapacityUnits", 0)
+    if reads and writes:
+        index["ProvisionedThroughput"] = {"ReadCapacityUnits": reads, "WriteCapacityUnits": writes}
+    return index
 
 
 async def _key_is_right(client: "DynamoDBClient", table: str) -> bool:

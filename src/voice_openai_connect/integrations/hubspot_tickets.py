@@ -28,6 +28,7 @@ _HEADINGS: Final[dict[NoteKind, str]] = {
     "nobody_reached": "NOBODY WAS REACHED",
     "context_not_delivered": "THE AGENT MAY HAVE KNOWN NOTHING",
     "caller_left": "THE CALLER LEFT",
+    "handover_lost": "THE TRANSFER WAS INTERRUPTED",
 }
 
 

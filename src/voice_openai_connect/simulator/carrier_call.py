@@ -162,7 +162,7 @@ class CarriedCall:
         """The requests made to this path, in order."""
         return [request for request in self.requests if request.path == path]
 
-    async def until(self, predicate: Callable[["CarriedCall"], object], *, within_s: float = 10.0) -> None:
+    async def until(self, predicate: Callable[["CarriedCall"], object], *, within_s: float = 30.0) -> None:
         """Return when `predicate(call)` holds; it is asked every 20 ms.
 
         Raises `TimeoutError` when it takes longer, and `LookupError` when the call ends without it.

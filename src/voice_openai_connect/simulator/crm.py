@@ -5,11 +5,10 @@ against the burst and search limits, and can be told to fail, to hang, or to do 
 """
 
 import asyncio
-import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self, cast
@@ -22,7 +21,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from voice_openai_connect.simulator.crm_store import Json, Portal, PortalError, Property, Record, timestamp
-from voice_openai_connect.simulator.ports import free_port
+from voice_openai_connect.simulator.ports import free_port, listener
+from voice_openai_connect.simulator.serving import QuietServer
 
 VERSIONS: Final = ("2026-09", "2026-03")
 TOKEN: Final = "pat-simulated"  # noqa: S105 - opens nothing but this
@@ -91,7 +91,7 @@ class SimulatedCrm:
         self._calls: deque[float] = deque()
         self._searches: deque[float] = deque()
         self._port = free_port()
-        self._server: uvicorn.Server | None = None
+        self._server: QuietServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._app = Starlette(routes=self._routes(), exception_handlers={404: _no_such_path})
 
@@ -127,19 +127,19 @@ class SimulatedCrm:
         if server is None or self._serving is None:
             return
         self._released.set()
-        server.should_exit = True
+        server.stop()
         with suppress(asyncio.CancelledError):
             await self._serving
 
     async def up(self) -> None:
         """Listen again, at the same address."""
         self._released = asyncio.Event()
-        sock = socket.create_server(("127.0.0.1", self._port))
+        sock = listener(self._port)
         self.base_url = f"http://127.0.0.1:{self._port}"
         config = uvicorn.Config(
             self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_S
         )
-        self._server = _QuietServer(config)
+        self._server = QuietServer(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[sock]))
 
     async def __aenter__(self) -> Self:
@@ -305,14 +305,6 @@ class SimulatedCrm:
             "dataHostingLocation": "na1",
         }
         return _reply(details, 200)
-
-
-class _QuietServer(uvicorn.Server):
-    """Leaves the process's signals to whoever runs the process."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
 
 
 def _kind(name: str) -> str:

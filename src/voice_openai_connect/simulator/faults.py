@@ -166,6 +166,7 @@ class FaultProxy:
         bound = socket.socket()
         bound.setblocking(False)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before do not matter
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets it only where it made the socket
         bound.bind(("127.0.0.1", self.port))
         return bound
 

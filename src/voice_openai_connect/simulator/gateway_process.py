@@ -14,7 +14,8 @@ from typing import Any, Final, Self, cast
 
 import httpx2
 
-START_S: Final = 30.0
+START_S: Final = 60.0
+"""It starts in two seconds; a busy machine may need much longer, and no one is helped by giving up early."""
 STOP_S: Final = 10.0
 POLL_S: Final = 0.05
 LogLine = dict[str, Any]

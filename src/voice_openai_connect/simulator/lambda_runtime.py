@@ -7,7 +7,10 @@ it is AWS's own emulator of the runtime, with AWS's own client in it (`lambda_em
 import asyncio
 import json
 import os
+import socket
+import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +28,7 @@ PAYLOAD_BYTES: Final = 6 * 1024 * 1024
 """Lambda's own limit for a synchronous event or answer."""
 LOAD_S: Final = 60.0
 LOG_LINES: Final = 1_000
+READ_BYTES: Final = 65_536
 CONCURRENCY: Final = 1_000
 """Events at a time that an account of AWS's may have answered, until it asks for more."""
 
@@ -64,7 +68,7 @@ async def plain_environment(
     handler: Path, variables: Mapping[str, str], log: list[str], timeout_s: float
 ) -> Environment:
     """A process of ours that does what Lambda's runtime does. Starts in a tenth of a second."""
-    return await _PlainEnvironment.start(handler, variables, log, timeout_s)
+    return _PlainEnvironment.start(handler, variables, log, timeout_s)
 
 
 @dataclass
@@ -72,7 +76,8 @@ class LambdaRuntime:
     """Invokes a handler as Lambda does. Works with `async with`, which also warms up one environment.
 
     An exception in the handler, a crash, an answer that is not JSON and a late answer all raise `LambdaError`; after
-    the last three the environment is thrown away. Events at the same time run in environments of their own.
+    the last three the environment is thrown away. Events at the same time run in environments of their own. With plain
+    environments it may be used by one event loop after the other, as long as it is closed in the end.
     """
 
     handler: Path
@@ -187,62 +192,78 @@ def _result(answer: dict[str, Any]) -> object:
 
 
 class _PlainEnvironment:
-    """One process, which gets its events by a pipe. An event that takes too long is the end of it."""
+    """One process, which gets its events by a socket. An event that takes too long is the end of it.
 
-    def __init__(self, process: asyncio.subprocess.Process, log: list[str], timeout_s: float) -> None:
+    Nothing of it belongs to an event loop: one loop after the other may ask it.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], line: socket.socket, log: list[str], timeout_s: float) -> None:
         self._process = process
+        self._line = line
         self._timeout_s = timeout_s
-        self._log_reader = asyncio.create_task(self._read_log(log))
+        self._log_reader = threading.Thread(target=self._read_log, args=[log], daemon=True)
+        self._log_reader.start()
         self.waiting = False
 
     @classmethod
-    async def start(cls, handler: Path, variables: Mapping[str, str], log: list[str], timeout_s: float) -> Self:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", lambda_environment.__file__, str(handler)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=PAYLOAD_BYTES,
-            env={"PATH": os.environ.get("PATH", ""), "PYTHONIOENCODING": "utf-8", **variables},
-        )
-        return cls(process, log, timeout_s)
+    def start(cls, handler: Path, variables: Mapping[str, str], log: list[str], timeout_s: float) -> Self:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - the interpreter that runs us
+                [sys.executable, "-P", lambda_environment.__file__, str(handler)],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.PIPE,
+                env={"PATH": os.environ.get("PATH", ""), "PYTHONIOENCODING": "utf-8", **variables},
+            )
+        return cls(process, ours, log, timeout_s)
 
     async def ask(self, event: dict[str, Any]) -> dict[str, Any]:
         """Pass on one event and return what comes back."""
         self.waiting = False
-        if self._process.stdin is None:
-            raise EnvironmentLostError
-        self._process.stdin.write(json.dumps(event).encode() + b"\n")
         try:
-            return await asyncio.wait_for(self.hear(), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.get_running_loop().sock_sendall(self._line, json.dumps(event).encode() + b"\n")
+                return await self.hear()
         except TimeoutError:
             return timed_out(self._timeout_s)
+        except OSError:
+            raise EnvironmentLostError from None
 
     async def hear(self) -> dict[str, Any]:
         """The next answer."""
         try:
-            line = await self._process.stdout.readline() if self._process.stdout else b""
-            answer = json.loads(line)
+            answer = json.loads(await self._read_line())
         except (ValueError, OSError):
             raise EnvironmentLostError from None
         self.waiting = True
         return answer
 
-    async def _read_log(self, log: list[str]) -> None:
-        while self._process.stderr is not None and (line := await self._process.stderr.readline()):
+    async def _read_line(self) -> bytes:
+        """One line; nothing comes after it until the next event."""
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            piece = await asyncio.get_running_loop().sock_recv(self._line, READ_BYTES)
+            if not piece or len(line) > PAYLOAD_BYTES:
+                raise EnvironmentLostError
+            line += piece
+        return bytes(line)
+
+    def _read_log(self, log: list[str]) -> None:
+        for line in self._process.stderr or ():
             log.append(line.decode(errors="replace").rstrip("\n"))
             del log[:-LOG_LINES]
 
     def end(self) -> None:
         """Kill it, if it is still there."""
-        if self._process.returncode is None:
+        if self._process.poll() is None:
             self._process.kill()
 
     async def until_gone(self) -> None:
-        """Return when the process has ended and its pipes are closed."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        await self._process.wait()
-        await self._log_reader
-        if self._process.stdout is not None:
-            await self._process.stdout.read()
+        """Return when the process has ended and what it had open is closed."""
+        self._line.close()
+        await asyncio.to_thread(self._process.wait)
+        await asyncio.to_thread(self._log_reader.join)
+        if self._process.stderr is not None:
+            self._process.stderr.close()

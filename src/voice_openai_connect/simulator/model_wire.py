@@ -15,7 +15,8 @@ from websockets.exceptions import ConnectionClosed
 
 from voice_openai_connect.simulator.model_protocol import Json, RefusedError, read_event
 
-DEADLINE_S: Final = 5.0
+DEADLINE_S: Final = 30.0
+"""For what comes in a moment: a busy machine may need much longer, and no one is helped by giving up early."""
 FLUSH_S: Final = 1.0
 OVERSIZE_BYTES: Final = 2 * 1_048_576
 """Twice what the gateway accepts in one message."""

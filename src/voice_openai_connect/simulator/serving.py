@@ -1,12 +1,13 @@
 """An ASGI application served on this machine for as long as a block lasts, at a port that was free."""
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import uvicorn
+
+from voice_openai_connect.simulator.ports import listener
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Callable[[], Awaitable[Scope]], Callable[[Scope], Awaitable[None]]], Awaitable[None]]
@@ -15,20 +16,26 @@ STOP_S: Final = 2
 """What requests still open may take when the block is left."""
 
 
-class _QuietServer(uvicorn.Server):
+class QuietServer(uvicorn.Server):
     """Leaves the process's signals to whoever runs the process, and stops at once when told to."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.told_to_stop = asyncio.Event()
+        self._told_to_stop = asyncio.Event()
 
     async def main_loop(self) -> None:
         """Uvicorn looks ten times a second whether to stop; here it is told."""
         await self.on_tick(0)
-        await self.told_to_stop.wait()
+        await self._told_to_stop.wait()
+
+    def stop(self) -> None:
+        """Take nothing new, finish what there is, and end."""
+        self.should_exit = True
+        self._told_to_stop.set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
+        """Called by uvicorn around its work: none of them is caught."""
         yield
 
 
@@ -38,7 +45,7 @@ async def serving(app: App, media: type[asyncio.Protocol] | None = None) -> Asyn
 
     `media` carries the WebSockets instead of the application.
     """
-    listener = socket.create_server(("127.0.0.1", 0))
+    listening = listener()
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -49,12 +56,11 @@ async def serving(app: App, media: type[asyncio.Protocol] | None = None) -> Asyn
         ws_per_message_deflate=False,
         ws_ping_interval=None,
     )
-    server = _QuietServer(config)
-    running = asyncio.create_task(server.serve(sockets=[listener]))
+    server = QuietServer(config)
+    running = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        server.should_exit = True
-        server.told_to_stop.set()
+        server.stop()
         await running
-        listener.close()
+        listening.close()

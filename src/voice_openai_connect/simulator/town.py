@@ -87,6 +87,8 @@ class Plan:
     tools: tuple[OwnTool, ...] = ()
     dynamo: SimulatedDynamo | None = None
     """One that runs already and is left running; without it the town has its own."""
+    token_function: LambdaRuntime | None = None
+    """One that redeems tokens from `TABLE` of `dynamo` already, and is left running; unless its road is a bad line."""
     own_process: bool = False
     on_log_line: Callable[[LogLine], None] = lambda _: None
     """Each line of the gateway's log; only in a process of its own."""
@@ -151,8 +153,10 @@ async def open_town(
         if plan.connect is not None:
             settings["CONNECT_INSTANCE_ID"] = plan.connect.instance_id
             settings["AWS_ENDPOINT_URL_CONNECT"] = await stack.enter_async_context(plan.connect.serving())
-        runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE, endpoint_url=roads["lambda"])
-        stack.push_async_callback(runtime.close)
+        runtime = plan.token_function
+        if runtime is None or "lambda" in proxies:
+            runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE, endpoint_url=roads["lambda"])
+            stack.push_async_callback(runtime.close)
         own = GatewayProcess(settings, port, plan.on_log_line, descriptors=plan.descriptors)
         gateway = own if plan.own_process else None
         await asyncio.gather(

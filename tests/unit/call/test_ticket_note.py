@@ -3,6 +3,7 @@
 import pytest
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.checkpoint import Turn
 from voice_openai_connect.call.outcome import Absence, DialOutcome
 from voice_openai_connect.call.ticket_note import HOW_IT_ENDED, WHO_IS_MISSING, Notes
 
@@ -53,7 +54,15 @@ def test_nobody_reached_tells_of_every_dial_in_order() -> None:
     assert note.text.index("dial 1: the line was busy") < note.text.index("dial 2: it was answered and cut off")
 
 
+def test_an_interrupted_transfer_leaves_what_was_said() -> None:
+    text = NOTES.handover_lost([Turn("caller", "My order has never arrived"), Turn("assistant", "One moment.")]).text
+
+    assert text.startswith("The transfer to a person was interrupted")
+    assert "My order has never arrived" in text
+
+
 def test_what_needs_no_hurry_is_not_urgent() -> None:
     assert not NOTES.caller_left().urgent
     assert not NOTES.context_not_delivered().urgent
+    assert not NOTES.handover_lost(()).urgent
     assert NOTES.promised().urgent

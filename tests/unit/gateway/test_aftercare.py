@@ -7,7 +7,7 @@ import pytest
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.call_item import CallItem
-from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.checkpoint import Checkpoint, Turn
 from voice_openai_connect.call.handover import HandoverRecord, Redemption
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack, ResumeStream
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
@@ -21,6 +21,7 @@ IDENTITY = CallIdentity(CALL_SID, "conv-1", "ho-1", "+61491570006", "+6125550123
 RECORD = HandoverRecord("ho-1", "conv-1", CALL_SID, "+61491570006", "why", "general", "normal", "key", "support")
 TOKEN = "0123456789"
 WITH_TOKEN = CallItem(DialPerson(token=TOKEN), Checkpoint(person_needed=True))
+BROKE_OFF = CallItem(checkpoint=Checkpoint((Turn("caller", "My order has never arrived"),), person_needed=True))
 AGAIN = DialPerson(attempt=2, apologise=True)
 Table = Any
 
@@ -207,6 +208,25 @@ async def test_a_call_that_has_ended_already_does_not_end_again_because_its_call
 
     assert one.watch.told == []
     assert table.items[CALL_SID].outcome is Outcome.CONTAINED
+
+
+async def test_a_transfer_that_broke_off_leaves_what_was_said_once_however_often_twilio_asks(one: Instance) -> None:
+    for _ in range(2):
+        one.aftercare.handover_lost(IDENTITY, BROKE_OFF)
+        await asyncio.wait_for(one.aftercare.settled(), DEADLINE_S)
+
+    (note,) = one.letters.notes
+    assert note.kind == "handover_lost"
+    assert "My order has never arrived" in note.text
+
+
+async def test_a_caller_who_left_as_the_transfer_broke_off_is_told_of_too(one: Instance, table: Table) -> None:
+    table.items[CALL_SID] = BROKE_OFF
+    one.aftercare.caller_left(IDENTITY)
+    await asyncio.wait_for(one.aftercare.settled(), DEADLINE_S)
+
+    assert one.letters.kinds == ["handover_lost"]
+    assert one.watch.told == [Outcome.CALLER_LEFT]
 
 
 # --- once, whoever is told and however often

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import select
 import signal
+import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,10 +16,18 @@ import pytest
 from starlette.applications import Starlette
 from websockets.asyncio.client import connect
 
-from voice_openai_connect.gateway.server import CannotListenError, DrainingServer, listening_socket, server_config
+from voice_openai_connect.gateway.server import (
+    CannotListenError,
+    DrainingServer,
+    listening_socket,
+    reserved_port,
+    server_config,
+)
 from voice_openai_connect.simulator.ports import free_port
 
 DEADLINE_S = 30
+CONNECTIONS_MAX = 60
+"""The kernel chooses the socket: that so many all go to the same one happens to nobody."""
 CHILD = '''
 """A server around a trivial application: `/go` and `/drained` begin and end the drain, a WebSocket says all twice."""
 import asyncio, logging, sys
@@ -257,8 +267,59 @@ async def test_on_somebody_else_s_loop_it_leaves_the_signals_alone() -> None:
     assert drained == []
 
 
+def test_what_is_written_to_a_connection_is_sent_at_once_whichever_loop_serves_it() -> None:
+    with listening_socket("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_an_address_that_is_taken_is_said_in_one_sentence_with_what_to_do() -> None:
     with listening_socket("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(CannotListenError, match=rf"127\.0\.0\.1:{port}: address already in use\. Stop"):
             listening_socket("127.0.0.1", port)
+
+
+# --- a port that is shared
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere one of the sockets gets them all")
+def test_several_sockets_on_a_port_that_is_shared_each_get_connections() -> None:
+    with (
+        reserved_port("127.0.0.1", 0) as port,
+        listening_socket("127.0.0.1", port, shared=True) as one,
+        listening_socket("127.0.0.1", port, shared=True) as other,
+    ):
+        accepted: set[socket.socket] = set()
+        for each in (one, other):
+            each.setblocking(False)
+        for _ in range(CONNECTIONS_MAX):
+            with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S):
+                ready, _, _ = select.select([one, other], [], [], DEADLINE_S)
+                accepted.update(ready)
+                for each in ready:
+                    each.accept()[0].close()
+            if len(accepted) == 2:
+                break
+
+    assert accepted == {one, other}
+
+
+def test_a_port_that_is_reserved_is_not_given_to_anybody_who_does_not_share_it() -> None:
+    with (
+        reserved_port("127.0.0.1", 0) as port,
+        listening_socket("127.0.0.1", port, shared=True),
+        pytest.raises(CannotListenError, match="address already in use"),
+    ):
+        listening_socket("127.0.0.1", port)
+
+
+def test_a_second_gateway_of_the_same_user_does_not_slip_in_beside_the_first() -> None:
+    with (
+        reserved_port("127.0.0.1", 0) as port,
+        listening_socket("127.0.0.1", port, shared=True),
+        pytest.raises(CannotListenError, match="address already in use"),
+        reserved_port("127.0.0.1", port),
+    ):
+        pass

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -16,6 +17,7 @@ from voice_openai_connect.call.next_step import DialPerson, NextStep
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.gateway.admission import Admission
 from voice_openai_connect.gateway.session_manager import Claim, SessionManager
+from voice_openai_connect.gateway.siblings import Seat
 from voice_openai_connect.gateway.stream_handler import StreamHandler
 
 DEADLINE_S = 10
@@ -112,7 +114,13 @@ def live(manager: SessionManager, call_sid: str) -> OnTheLine:
 class Office(SessionManager):
     """A manager that keeps what was reported to it."""
 
-    def __init__(self, store: Store | None = None, max_calls: int = 2, admission: Admission | None = None) -> None:
+    def __init__(
+        self,
+        store: Store | None = None,
+        max_calls: int = 2,
+        admission: Admission | None = None,
+        seat: Seat | None = None,
+    ) -> None:
         self.claims: dict[str, Claim] = {}
         self.failures: list[str] = []
         super().__init__(
@@ -120,6 +128,7 @@ class Office(SessionManager):
             max_calls=max_calls,
             on_failure=lambda what, error: self.failures.append(what),
             admission=admission,
+            seat=seat,
         )
 
     def claim(self, call_sid: str, *, takes_over: bool = False) -> Claim | None:
@@ -229,6 +238,16 @@ async def test_only_calls_on_the_line_are_listed() -> None:
     office.hang_up("CA1")
     assert office.live == {}
     office.hang_up("CA1")
+
+
+def test_a_ticket_is_good_once_among_workers_and_leaves_nothing_behind_when_it_has_expired(
+    tmp_path: Path,
+) -> None:
+    one, other = Office(seat=Seat(tmp_path, 0, 2)), Office(seat=Seat(tmp_path, 1, 2))
+    assert one.use_ticket(b"one", 100, now_s=50)
+    assert not other.use_ticket(b"one", 100, now_s=51)
+    assert one.use_ticket(b"two", 200, now_s=101)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{b'two'.hex()}.used"]
 
 
 async def test_a_ticket_is_good_once_and_forgotten_when_it_has_expired() -> None:

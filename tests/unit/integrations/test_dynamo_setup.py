@@ -1,3 +1,4 @@
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import count
@@ -7,11 +8,13 @@ import pytest
 from aiobotocore.session import get_session
 from aws.connect_lambda import handler
 
+from voice_openai_connect.integrations import dynamo_setup
 from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 from voice_openai_connect.simulator.scripted_http import Answer, ScriptedHttp
 
 KEY = AwsKey("simulated", "simulated")
+THROUGHPUT = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}
 _numbers = count(1)
 
 
@@ -23,13 +26,20 @@ class Account:
     client: Any
     table: str
 
-    async def make_table(self, *, key: str) -> None:
+    async def make_table(self, *, key: str, **more: Any) -> None:
         await self.client.create_table(
             TableName=self.table,
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
             KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
+            **{
+                "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
+                "BillingMode": "PAY_PER_REQUEST",
+                **more,
+            },
         )
+
+    async def index(self) -> dict[str, Any]:
+        (index,) = (await self.client.describe_table(TableName=self.table))["Table"]["GlobalSecondaryIndexes"]
+        return index
 
     async def states(self) -> dict[str, str]:
         return {finding.subject: finding.state for finding in await self.repository.check()}
@@ -76,14 +86,26 @@ async def test_setup_refuses_a_table_with_another_key(account: Account) -> None:
     assert "choose another table name" in sentences[-1]
 
 
+def described(index_status: str = "") -> Answer:
+    """Our table, with or without its index."""
+    key = [{"AttributeName": "phone_key", "KeyType": "HASH"}, {"AttributeName": "created_at", "KeyType": "RANGE"}]
+    index = {"IndexName": "by_phone", "IndexStatus": index_status, "KeySchema": key}
+    table: dict[str, object] = {
+        "TableStatus": "ACTIVE",
+        "KeySchema": [{"AttributeName": "token", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "token", "AttributeType": "S"}],
+        "GlobalSecondaryIndexes": [index] if index_status else [],
+    }
+    return Answer(200, json.dumps({"Table": table}).encode())
+
+
 async def test_an_expiry_that_was_changed_within_the_hour_is_told_not_raised() -> None:
-    described = b'{"Table":{"TableStatus":"ACTIVE","KeySchema":[{"AttributeName":"token","KeyType":"HASH"}],'
-    described += b'"AttributeDefinitions":[{"AttributeName":"token","AttributeType":"S"}]}}'
     script = ScriptedHttp(
         [
             refusal("ResourceInUseException"),
-            Answer(200, described),
-            Answer(200, described),
+            described("ACTIVE"),
+            described("ACTIVE"),
+            described("ACTIVE"),
             Answer(200, b'{"TimeToLiveDescription":{"TimeToLiveStatus":"DISABLED"}}'),
             refusal("ValidationException"),
         ]
@@ -150,7 +172,67 @@ async def test_an_unreachable_service_is_a_finding_not_an_error() -> None:
 async def test_a_new_table_has_the_index_that_the_lambda_looks_in(account: Account) -> None:
     await account.repository.setup_table()
 
-    (index,) = (await account.client.describe_table(TableName=account.table))["Table"]["GlobalSecondaryIndexes"]
+    index = await account.index()
     assert index["IndexName"] == handler.PHONE_INDEX == "by_phone"
     assert [key["AttributeName"] for key in index["KeySchema"]] == ["phone_key", "created_at"]
     assert index["Projection"]["NonKeyAttributes"] == ["consumed_by"]
+
+
+@pytest.mark.parametrize("billing", [{}, {"BillingMode": "PROVISIONED", "ProvisionedThroughput": THROUGHPUT}])
+async def test_a_table_that_was_there_gets_the_index_once_and_keeps_what_is_in_it(
+    account: Account, billing: dict[str, Any]
+) -> None:
+    await account.make_table(key="token", **billing)
+    item = {"token": {"S": "0123456789"}, "phone_key": {"S": "+61491570006"}, "created_at": {"N": "1"}}
+    await account.client.put_item(TableName=account.table, Item=item)
+
+    added = f"Index by_phone was added to {account.table}."
+    assert added in await account.repository.setup_table()
+    assert added not in await account.repository.setup_table()
+
+    assert [key["AttributeName"] for key in (await account.index())["KeySchema"]] == ["phone_key", "created_at"]
+    found = await account.client.query(
+        TableName=account.table,
+        IndexName="by_phone",
+        KeyConditionExpression="phone_key = :phone",
+        ExpressionAttributeValues={":phone": {"S": "+61491570006"}},
+    )
+    assert [each["token"]["S"] for each in found["Items"]] == ["0123456789"]
+
+
+async def test_an_index_of_that_name_with_another_key_is_left_alone_and_told(account: Account) -> None:
+    names = [{"AttributeName": name, "AttributeType": "S"} for name in ("token", "phone_key")]
+    key = [{"AttributeName": "phone_key", "KeyType": "HASH"}]
+    index = {"IndexName": "by_phone", "KeySchema": key, "Projection": {"ProjectionType": "ALL"}}
+    await account.make_table(key="token", AttributeDefinitions=names, GlobalSecondaryIndexes=[index])
+    sentences = await account.repository.setup_table()
+
+    assert "delete the index, then run this again" in sentences[1]
+    assert (await account.index())["KeySchema"] == key
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (["", "CREATING", "ACTIVE"], "was added"),
+        (["CREATING", "CREATING", "ACTIVE"], "was added"),
+        (["", "CREATING", "CREATING"], "still being added"),
+    ],
+    ids=["added", "somebody else began", "slow"],
+)
+async def test_an_index_is_waited_for_until_it_can_be_used(
+    seen: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamo_setup, "WAIT_STEP_S", 0)
+    monkeypatch.setattr(dynamo_setup, "WAIT_STEPS", 2)
+    before, *after = [described(status) for status in seen]
+    update = [] if seen[0] else [Answer(200, b"{}")]
+    expiry = Answer(200, b'{"TimeToLiveDescription":{"TimeToLiveStatus":"ENABLED","AttributeName":"expires_at"}}')
+    script = ScriptedHttp(
+        [refusal("ResourceInUseException"), described(), described(), before, *update, *after, expiry]
+    )
+    async with script.serving() as url, at(url) as repository:
+        sentences = await repository.setup_table()
+
+    assert told in sentences[1]
+    assert sentences[2] == "Items already expire by `expires_at`."

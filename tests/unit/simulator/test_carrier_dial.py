@@ -59,7 +59,7 @@ class Desk:
 
     async def run(self, subscriber: object, dial: Dial) -> dict[str, str]:
         running = asyncio.create_task(self.leg.run(dial, subscriber))  # pyright: ignore[reportArgumentType] - a test double by shape
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not running.done():
                 if self.parties:
                     self.said.append(self.parties[-1].exchange(WORD, []))
@@ -107,7 +107,7 @@ async def test_it_rings_five_seconds_longer_than_the_timeout_and_then_nobody_ans
     posted = await desk.run(RingsForEver(), Dial("+15550100", timeout_s=5))
     assert posted["DialCallStatus"] == "no-answer"
     assert sound.level_dbfs(sound.ulaw_decode(desk.said[0])) > -30
-    await asyncio.wait_for(desk.kept[0], 1)
+    await asyncio.wait_for(desk.kept[0], 30)
 
 
 async def test_a_fault_of_the_called_one_is_a_failed_call_and_is_not_hidden() -> None:
@@ -126,4 +126,4 @@ async def test_a_dial_that_is_left_while_it_rings_is_canceled_and_hangs_up() -> 
     with pytest.raises(asyncio.CancelledError):
         await running
     assert desk.dialled.status == "canceled"
-    await asyncio.wait_for(desk.kept[0], 1)
+    await asyncio.wait_for(desk.kept[0], 30)

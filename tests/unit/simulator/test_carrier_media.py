@@ -25,7 +25,7 @@ class Gateway:
         self.socket = socket
 
     async def message(self) -> Message:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             decoded: Message = json.loads(await self.socket.recv())
             return decoded
 
@@ -61,7 +61,7 @@ class Scene:
 
     async def until(self, holds: Callable[[], object]) -> None:
         """Wait until the stream has taken the messages that make it so."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not holds():
                 await self.stream.taken.wait()
 
@@ -202,12 +202,12 @@ async def test_a_binary_frame_has_a_warning_of_its_own(scene: Scene) -> None:
 
 async def test_a_close_by_the_gateway_ends_the_stream(scene: Scene) -> None:
     await scene.gateway.socket.close()
-    assert await asyncio.wait_for(scene.running, 5) == "closed"
+    assert await asyncio.wait_for(scene.running, 30) == "closed"
 
 
 async def test_a_broken_connection_is_a_drop(scene: Scene) -> None:
     scene.gateway.socket.transport.abort()
-    assert await asyncio.wait_for(scene.running, 5) == "dropped"
+    assert await asyncio.wait_for(scene.running, 30) == "dropped"
 
 
 async def test_leaving_says_stop_last_and_closes(scene: Scene) -> None:

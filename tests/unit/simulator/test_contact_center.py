@@ -205,7 +205,7 @@ async def test_a_number_that_does_not_take_the_call_says_how(how: str, error: ty
 async def test_a_line_that_drops_is_answered_and_down_again_and_nobody_has_heard_the_flow() -> None:
     center = ContactCenter(knows, drops_after_ms=60)
     ours, theirs = line(CALLER, CENTER)
-    await asyncio.wait_for(center.answer(theirs), 10)
+    await asyncio.wait_for(center.answer(theirs), 30)
 
     assert ours.far_end_answered
     assert ours.hung_up
@@ -219,7 +219,7 @@ async def test_a_number_that_rings_for_long_is_not_answered_by_then_and_notices_
     await FrameClock().step()
     assert not ours.far_end_answered
     ours.hang_up()
-    await asyncio.wait_for(answering, 10)
+    await asyncio.wait_for(answering, 30)
 
     assert center.contacts == []
 
@@ -231,7 +231,7 @@ async def test_a_line_that_drops_notices_a_caller_who_is_quicker() -> None:
     await ours.until_answered()
     ours.hang_up()
 
-    await asyncio.wait_for(answering, 10)
+    await asyncio.wait_for(answering, 30)
 
 
 async def test_outside_hours_the_call_ends_after_the_message_and_no_agent_hears_of_it() -> None:

@@ -44,6 +44,14 @@ async def test_events_after_one_another_share_a_warm_process(handler: Path) -> N
     assert (first["asked"], second["asked"]) == (1, 2)
 
 
+def test_one_event_loop_after_the_other_shares_a_warm_process(handler: Path) -> None:
+    function = LambdaRuntime(handler, {})
+    answers = [asyncio.run(function.invoke({"do": "count"})) for _ in range(2)]
+    asyncio.run(function.close())
+
+    assert [answer["asked"] for answer in answers if isinstance(answer, dict)] == [1, 2]
+
+
 async def test_events_at_the_same_time_run_in_processes_of_their_own(handler: Path) -> None:
     async with LambdaRuntime(handler, {}) as function:
         answers = await asyncio.gather(*(function.invoke({"do": "count"}) for _ in range(3)))

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from voice_openai_connect.simulator.ports import PORTS_KEPT, free_port
+from voice_openai_connect.simulator.ports import PORTS_KEPT, free_port, listener
 
 kept_on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a port for somebody else")
 
@@ -45,3 +45,10 @@ def test_only_the_latest_are_kept() -> None:
         free_port()
 
     taken_by(first)
+
+
+def test_what_is_written_to_a_connection_is_sent_at_once() -> None:
+    with listener() as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

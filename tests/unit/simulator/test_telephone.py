@@ -59,7 +59,7 @@ async def test_the_first_frame_answers() -> None:
     await asyncio.sleep(0)
     assert not a.far_end_answered
     b.send(SILENCE)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
     assert a.far_end_answered
     assert not b.far_end_answered
 
@@ -70,7 +70,7 @@ async def test_a_hang_up_wakes_everybody_who_waits_on_the_line() -> None:
     await asyncio.sleep(0)
     a.hang_up()
     a.hang_up()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
 
 
 def test_a_person_is_introduced_to_the_other_end_only() -> None:
@@ -110,7 +110,7 @@ async def test_a_pulse_wakes_all_and_only_once() -> None:
     first, second = asyncio.create_task(pulse.wait()), asyncio.create_task(pulse.wait())
     await asyncio.sleep(0)
     pulse.beat()
-    await asyncio.wait_for(asyncio.gather(first, second), 1)
+    await asyncio.wait_for(asyncio.gather(first, second), 30)
     third = asyncio.create_task(pulse.wait())
     await asyncio.sleep(0)
     assert not third.done()

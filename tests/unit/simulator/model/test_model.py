@@ -27,7 +27,7 @@ def official_client(model: SimulatedModel) -> AsyncOpenAI:
 
 async def until(connection: Any, kind: str) -> list[RealtimeServerEvent]:
     events: list[RealtimeServerEvent] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not events or events[-1].type != kind:
             events.append(await connection.recv())
     return events

@@ -1,0 +1,54 @@
+"""The search for the largest number of calls, without a system: a row is a sum."""
+
+import pytest
+
+from bench.audio.rounds import Rounds, faults
+from bench.audio.row import Row
+from bench.audio.tally import Delays
+
+
+class Pretended(Rounds):
+    """Carries so many calls well, and no more."""
+
+    def __init__(self, carries: int) -> None:
+        super().__init__(seconds=1.0, polite=True)
+        self._carries = carries
+
+    def measure(self, name: str, calls: int, *, tls: bool = False, set_up: bool = False) -> Row:
+        delay = Delays(100, 1.0, 5.0 if calls <= self._carries else 90.0, 99.0)
+        row = Row(name, calls, tls, set_up, cpu_ms=4.0, up=delay, cpu_share=0.5, generator_share=0.3)
+        self.rows.append(row)
+        return row
+
+
+@pytest.mark.parametrize("carries", [7, 50, 173, 612])
+def test_the_ladder_ends_close_below_the_largest_number_that_is_carried(carries: int):
+    pretended = Pretended(carries)
+
+    pretended.climb("gateway")
+
+    carried = max(row.calls for row in pretended.rows if row.calls <= carries)
+    assert carries * 0.9 - 1 <= carried <= carries
+    assert len(pretended.rows) < 20
+
+
+def test_the_ladder_ends_where_nothing_is_carried():
+    pretended = Pretended(0)
+
+    pretended.climb("gateway")
+
+    assert min(row.calls for row in pretended.rows) == 1
+
+
+def test_the_floor_is_measured_with_as_many_calls_as_every_other_system():
+    pretended = Pretended(1_000)
+
+    pretended.compare(1)
+
+    assert {row.calls for row in pretended.rows if row.sut == "bare_picows"} == {row.calls for row in pretended.rows}
+
+
+def test_a_wrong_or_void_row_is_named():
+    rows = [Row("gateway", 50, wrong={"lost": 3}), Row("bare_picows", 9, void="the generator was late"), Row("x", 1)]
+
+    assert list(faults(rows)) == ["gateway with 50 calls: 3 lost", "bare_picows with 9 calls: the generator was late"]
