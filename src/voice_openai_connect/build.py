@@ -208,13 +208,7 @@ async def open_gateway(
         aftercare = Aftercare(services.store, services.outbox, watch)
         stack.push_async_callback(aftercare.settled)
         counter = Counter(
-            settings,
-            profiles,
-            tools,
-            open_model=open_model,
-            services=services,
-            sessions=sessions,
-            metrics=metrics,
+            settings, profiles, tools, open_model=open_model, services=services, sessions=sessions, metrics=metrics
         )
         stack.push_async_callback(counter.breaker.close)
         gateway = Gateway(

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from picows import WSError, WSHandshakeError, ws_connect  # pyright: ignore[reportUnknownVariableType]
+from python_socks import ProxyError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.proxy import get_proxy
@@ -115,7 +116,7 @@ async def open_picows(url: str, headers: Mapping[str, str], tls: ssl.SSLContext 
         if refused.response is None:
             raise OSError("the handshake failed") from refused
         raise HandshakeRefusedError(refused.response.status) from refused
-    except WSError as failed:
+    except (WSError, ProxyError) as failed:
         raise OSError("no WebSocket could be opened") from failed
     except asyncio.CancelledError:
         socket.abort()  # if the server answers after all, nobody would be there

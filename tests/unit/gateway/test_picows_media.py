@@ -7,6 +7,7 @@ from importlib import metadata
 import httpx2
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from websockets.asyncio.client import connect
@@ -18,7 +19,13 @@ from voice_openai_connect.gateway.server import DrainingServer, server_config
 from voice_openai_connect.simulator.serving import serving
 
 DEADLINE_S = 20
-APP = Starlette(routes=[Route("/healthz", lambda _: PlainTextResponse("ok"))])
+
+
+async def healthy(_: Request) -> PlainTextResponse:
+    return PlainTextResponse("ok")
+
+
+APP = Starlette(routes=[Route("/healthz", healthy)])
 
 
 class Desk:

@@ -218,23 +218,8 @@ class TestConnecting:
         model.status = status
         assert await dial().start().ended() == [ModelLost(f"http_{status}", permanent=permanent)]
 
-    async def test_a_redirect_is_not_followed(self, model: Model, dial: Dial) -> None:
-        model.status, model.headers = 302, {"Location": "/v1/elsewhere"}
-        assert await dial().start().ended() == [ModelLost("http_302")]
-        assert len(model.requests) == 1
-
     async def test_a_server_that_is_not_there(self, dial: Dial) -> None:
         assert await dial(base_url=f"http://127.0.0.1:{free_port()}").start().ended() == [ModelLost("connect_failed")]
-
-    async def test_a_server_that_speaks_something_else(self, dial: Dial) -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
-            writer.close()
-
-        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            assert await dial(base_url=f"http://127.0.0.1:{port}").start().ended() == [ModelLost("connect_failed")]
 
     async def test_a_server_that_never_answers(self, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(limits, "MODEL_CONNECT_MS", 50)
