@@ -116,10 +116,10 @@ async def test_opening_that_is_broken_off_leaves_no_connection_behind(opening: O
         await socket.wait_closed()
         gone.set()
 
-    async with (
-        asyncio.timeout(DEADLINE_S),
-        serve(lambda _: gone.wait(), "127.0.0.1", 0, process_request=slow) as server,
-    ):
+    async def peer(_: ServerConnection) -> None:
+        await gone.wait()
+
+    async with asyncio.timeout(DEADLINE_S), serve(peer, "127.0.0.1", 0, process_request=slow) as server:
         waiting = asyncio.ensure_future(opening(url(server), {}, None))
         await asked.wait()
         waiting.cancel()
