@@ -40,6 +40,8 @@ class Timers:
         self._order = count()
         self._cancelled = 0
         self._next: asyncio.TimerHandle | None = None
+        self._next_at = 0.0
+        """Kept here, because uvloop's handle does not know it once its time has passed."""
 
     def __len__(self) -> int:
         """How many are set."""
@@ -57,7 +59,7 @@ class Timers:
         """
         timer = Timer(self, due)
         heappush(self._heap, (at, next(self._order), timer))
-        if self._next is None or at < self._next.when():
+        if self._next is None or at < self._next_at:
             self._look_at(at)
         return timer
 
@@ -72,7 +74,7 @@ class Timers:
     def _look_at(self, at: float) -> None:
         if self._next is not None:
             self._next.cancel()
-        self._next = self._loop.call_at(at, self._look)
+        self._next, self._next_at = self._loop.call_at(at, self._look), at
 
     def _look(self) -> None:
         self._next = None
