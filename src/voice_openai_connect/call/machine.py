@@ -93,6 +93,11 @@ class Call:
         self._handing_over: HandingOver | None = None
         self._sentence = TransferSentence(settings.transfer_sentence, self._floor, self._speech)
 
+    @property
+    def passes_audio(self) -> bool:
+        """Whether `handle` would do nothing with the caller's audio but pass it on. It need not be asked then."""
+        return self.phase in CONVERSATION
+
     def handle(self, event: ev.Event, now: int) -> tuple[Command, ...]:
         """Take in what happened at `now` (ms); return what is to be done, in order. Never raises for an event."""
         kind = type(event)

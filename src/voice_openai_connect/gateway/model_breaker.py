@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.commands import ConfigureModel, ModelCommand
+from voice_openai_connect.call.commands import ConfigureModel
 from voice_openai_connect.call.events import (
     Event,
     ModelConfigured,
@@ -171,6 +171,10 @@ class ModelBreaker:
             await running
 
 
+_TELLING: Final = frozenset({ModelConfigured, ModelLost, ModelResponseFinished})
+"""The events that say something about whether the model is there."""
+
+
 class _WatchedLeg:
     """A leg that passes everything through."""
 
@@ -180,13 +184,16 @@ class _WatchedLeg:
         self._clock = clock
         self._settled = False
         """Whether it is known if this session came about."""
+        self.send = leg.send
+        """Fifty times a second, so nothing stands between."""
 
     async def run(self, post: Post) -> None:
         """Run the leg."""
         began_at = self._clock()
 
         def pass_on(event: Event) -> None:
-            self._learn(event)
+            if type(event) in _TELLING:
+                self._learn(event)
             post(event)
 
         try:
@@ -195,10 +202,6 @@ class _WatchedLeg:
             # Whoever closed it may have lost patience, or only hung up: that depends on how long they waited.
             if not self._settled and self._clock() - began_at >= limits.MODEL_CONNECT_MS / 1_000:
                 self._breaker.failed("not_ready", permanent=False)
-
-    def send(self, command: ModelCommand) -> None:
-        """Pass a command on."""
-        self._leg.send(command)
 
     async def close(self) -> None:
         """Close the leg."""

@@ -180,7 +180,9 @@ class StreamHandler:
             except WireError:
                 return self._bear_with_garbage()
             self._heard_at = self._loop.time()
-            if isinstance(event, ev.Event):
+            if type(event) is ev.CallerAudio and self.call.passes_audio and not self._busy:
+                self._to_model(do.SendCallerAudio(event.payload))  # what the call would say, fifty times a second
+            elif isinstance(event, ev.Event):
                 self.post(event)
                 if isinstance(event, ev.StreamStopped):
                     self.caller_left = self._closing = True

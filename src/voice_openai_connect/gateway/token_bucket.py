@@ -10,12 +10,12 @@ class TokenBucket:
         self._left = burst
         self._looked_at = 0.0
 
-    def take(self, now: float) -> bool:
-        """Whether it may happen once more. What is refused costs nothing."""
+    def take(self, now: float, times: int = 1) -> bool:
+        """Whether it may happen once more, or so many times at once. What is refused costs nothing."""
         earned = max(0.0, now - self._looked_at) * self._per_second
         self._left = min(self._burst, self._left + earned)
         self._looked_at = now
-        if self._left < 1:
+        if self._left < times:
             return False
-        self._left -= 1
+        self._left -= times
         return True

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
-from picows import WSError, WSHandshakeError, ws_connect  # pyright: ignore[reportUnknownVariableType]
+from picows import WSError, WSHandshakeError, WSMsgType, ws_connect  # pyright: ignore[reportUnknownVariableType]
 from python_socks import ProxyError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -73,7 +73,9 @@ class PicowsModelSocket(PicowsSocket):
 
     def send(self, message: bytes) -> bool:
         """Send a text message."""
-        self.post(message)
+        if self._closing or self._transport is None:
+            return True
+        self._transport.send(WSMsgType.TEXT, message)
         return not self._backlogged or self.backlog_bytes <= limits.OUTBOX_BYTES
 
     def pause_writing(self) -> None:

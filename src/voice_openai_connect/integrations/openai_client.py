@@ -27,6 +27,7 @@ from voice_openai_connect.wire.errors import WireError
 from voice_openai_connect.wire.openai_realtime import (
     RealtimeReader,
     encode,
+    encode_audio,
     handshake_refused,
     session_closed,
     session_update,
@@ -112,12 +113,18 @@ class RealtimeLeg:
 
         If the model has stopped reading and too much is waiting for it, the session is given up.
         """
-        if isinstance(command, commands.DisconnectModel):
-            self._hang_up()
-        if self._socket is None or isinstance(command, commands.ConnectModel):
-            return
-        if not self._socket.send(self._written(command)):
-            self._give_up(self._socket, "outbox_full")
+        socket = self._socket
+        if type(command) is commands.SendCallerAudio:
+            message = self._audio(command.payload)
+        elif isinstance(command, commands.DisconnectModel):
+            return self._hang_up()
+        elif isinstance(command, commands.ConnectModel):
+            return None
+        else:
+            message = self._written(command)
+        if socket is not None and not socket.send(message):
+            self._give_up(socket, "outbox_full")
+        return None
 
     async def close(self) -> None:
         """Close the socket and end `run`. May be called twice."""
@@ -141,7 +148,10 @@ class RealtimeLeg:
 
     async def _converse(self, socket: ModelSocket, post: Post, until_connected: asyncio.Timeout) -> None:
         def heard(text: str) -> bool:
-            return all(self._pass_on(event, post, until_connected) for event in self._events(text))
+            for event in self._events(text):  # noqa: SIM110 - a generator for each message costs more than it is worth
+                if not self._pass_on(event, post, until_connected):
+                    return False
+            return True
 
         self._socket = socket
         try:
@@ -178,10 +188,10 @@ class RealtimeLeg:
             return events
         return tuple(heard for event in events for heard in self._transcoder.from_model(event))
 
+    def _audio(self, payload: str) -> bytes:
+        return encode_audio(payload if self._transcoder is None else self._transcoder.to_model(payload))
+
     def _written(self, command: ModelCommand) -> bytes:
-        if isinstance(command, commands.SendCallerAudio):
-            payload = self._transcoder.to_model(command.payload) if self._transcoder else command.payload
-            return encode(commands.SendCallerAudio(payload))
         if isinstance(command, commands.ConfigureModel):
             return session_update(self._settings)
         self._requests += 1

@@ -97,6 +97,11 @@ class RecordedCall(Call):
         super().__init__(identity, settings, resumed)
         self._recorder = recorder
 
+    @property
+    def passes_audio(self) -> bool:
+        """Never: every frame is a step, and is written down."""
+        return False
+
     def handle(self, event: ev.Event, now: int) -> tuple[do.Command, ...]:
         """As `Call.handle`; the step that breaks a call is written down too."""
         try:

@@ -36,6 +36,7 @@ __all__ = [
     "VOICES",
     "RealtimeReader",
     "encode",
+    "encode_audio",
     "handshake_refused",
     "session_closed",
     "session_update",
@@ -143,11 +144,16 @@ def encode(command: ModelCommand, *, event_id: str = "") -> bytes:
     message of their own (connect, configure, disconnect).
     """
     if isinstance(command, commands.SendCallerAudio):
-        return _encoder.encode(_Append(command.payload))
+        return encode_audio(command.payload)
     message = _message(command)
     if event_id:
         message["event_id"] = event_id
     return _json(message)
+
+
+def encode_audio(payload: str) -> bytes:
+    """The message for one frame of the caller's, in base64: the one that goes fifty times a second."""
+    return _encoder.encode(_Append(payload))
 
 
 def _message(command: ModelCommand) -> Json:
