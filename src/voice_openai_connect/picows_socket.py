@@ -4,6 +4,7 @@ picows parses and masks in C and calls back for each frame; no task and no queue
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -43,6 +44,7 @@ class PicowsSocket(WSListener):
         self._waiting: asyncio.Future[bool] | None = None
         self._fragments: list[bytes] | None = None
         self._fragments_are_text = False
+        self._settling: asyncio.Task[None] | None = None
 
     # --- out
 
@@ -164,8 +166,8 @@ class PicowsSocket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame came; nearly every one is a whole message."""
-        if transport.is_close_frame_sent and frame.msg_type != WSMsgType.CLOSE:
-            return self._end()  # picows goes on reading after what it has refused
+        if frame.payload_size > self._message_bytes:
+            return self._end()  # picows has said that it is too long, and hands it over all the same
         if frame.msg_type == _TEXT and frame.fin and self._fragments is None:
             try:
                 text = frame.get_payload_as_utf8_text()
@@ -176,12 +178,13 @@ class PicowsSocket(WSListener):
             self._unusual(transport, frame)
         return None
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - as picows calls it
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is gone, from whichever side."""
         self._closing = True
         self._end()
         if not self.over.done():
             self.over.set_result(None)
+            self._settling = asyncio.get_running_loop().create_task(_settled(transport))
 
     def pause_writing(self) -> None:
         """More than `BACKLOG_NOTICED_BYTES` wait."""
@@ -227,3 +230,9 @@ class PicowsSocket(WSListener):
         self._end()
         transport.send_close(code)
         transport.disconnect()
+
+
+async def _settled(transport: WSTransport) -> None:
+    """Why picows gave a connection up is kept for whoever asks, and the loop complains if nobody does."""
+    with contextlib.suppress(Exception):
+        await transport.wait_disconnected()

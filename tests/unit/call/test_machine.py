@@ -48,6 +48,7 @@ def test_the_disclosure_and_greeting_come_first_word_for_word(line: Line) -> Non
 
 
 def test_what_the_caller_said_before_the_model_was_ready_is_passed_on_in_order(line: Line) -> None:
+    assert not line.call.passes_audio
     line.post(ev.StreamStarted("MZ1"), ev.CallerAudio("one"), ev.CallerAudio("two"), ev.ModelConnected())
     line.post(ev.ModelConfigured("audio/pcmu", "audio/pcmu"), ev.CallerAudio("three"))
 
@@ -76,6 +77,7 @@ def test_a_model_that_is_not_ready_in_time_is_given_up(line: Line) -> None:
 
 
 def test_caller_audio_goes_up_unchanged(talking: Line) -> None:
+    assert talking.call.passes_audio
     assert talking.post(ev.CallerAudio("exactly+this/=")) == [do.SendCallerAudio("exactly+this/=")]
 
 
