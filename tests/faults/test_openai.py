@@ -15,7 +15,7 @@ from voice_openai_connect.simulator.caller import Listen, Press
 from voice_openai_connect.simulator.model_mind import Failure, Mishap, Reply, ToolCall, fail, say
 from voice_openai_connect.simulator.model_protocol import RefusedError
 from voice_openai_connect.simulator.model_response import Delivery
-from voice_openai_connect.simulator.model_session import ModelSession
+from voice_openai_connect.simulator.model_session import ModelSession, Truncation
 from voice_openai_connect.simulator.town import Town
 from voice_openai_connect.simulator.witness import (
     END_S,
@@ -399,6 +399,11 @@ async def test_O13_audio_faster_than_real_time(quick_town: OpenTown) -> None:
         session.caller_stops_speaking("Stop.")
 
 
+def cuts_of_the_answer(session: ModelSession) -> list[Truncation]:
+    """Not of the greeting, the last mark of which may still be on its way when the caller speaks."""
+    return [cut for cut in session.truncations if cut.item_ms >= limits.UNHEARD_AUDIO_MS]
+
+
 async def test_O13_an_answer_that_is_longer_than_anyone_listens(quick_town: OpenTown, tmp_path: Path) -> None:
     """Fault: ninety seconds of an answer arrive at once, as a profile may allow.
 
@@ -414,15 +419,15 @@ async def test_O13_an_answer_that_is_longer_than_anyone_listens(quick_town: Open
         session = await greeted(town, call)
         before, greeted_ms = sum(piece.size for piece in call.stream.playout.sent), call.stream.playout.played_ms
         session.caller_said("Tell me everything")
-        await session.until(lambda s: bool(s.truncations), seconds=END_S)
+        await session.until(lambda s: bool(cuts_of_the_answer(s)), seconds=END_S)
         await call.until(lambda c: c.stream.playout.played_ms > greeted_ms + 500, within_s=END_S)
 
-        assert session.truncations[0].audio_end_ms == limits.UNHEARD_AUDIO_MS
+        assert cuts_of_the_answer(session)[0].audio_end_ms == limits.UNHEARD_AUDIO_MS
         assert await answers(session, "Stop.")
-        await session.until(lambda s: len(s.truncations) > 1, seconds=END_S)
+        await session.until(lambda s: len(cuts_of_the_answer(s)) > 1, seconds=END_S)
         sent = sum(piece.size for piece in call.stream.playout.sent) - before
         assert sent <= (limits.UNHEARD_AUDIO_MS + 5_000) * limits.BYTES_PER_MS
-        assert session.truncations[-1].audio_end_ms < limits.UNHEARD_AUDIO_MS
+        assert cuts_of_the_answer(session)[-1].audio_end_ms < limits.UNHEARD_AUDIO_MS
         assert {error["error"]["code"] for error in errors(session)} <= {"response_cancel_not_active"}
         assert b'audio_dropped_seconds_total{where="unheard_limit"}' in town.parts.metrics.render()
 

@@ -12,6 +12,7 @@ import pytest
 
 from voice_openai_connect.simulator.caller import Caller, Listen, Press, WaitForPerson
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
 from voice_openai_connect.simulator.model_mind import Reply
 from voice_openai_connect.simulator.town import CALLER, TABLE, Town
 
@@ -27,6 +28,14 @@ def dynamo() -> Iterator[SimulatedDynamo]:
     """More of AWS than the other tests need."""
     with SimulatedDynamo(services=SERVICES) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def token_function(dynamo: SimulatedDynamo) -> Iterator[LambdaRuntime]:
+    """The Lambda of the towns in this AWS."""
+    runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE)
+    yield runtime
+    asyncio.run(runtime.close())
 
 
 @pytest.fixture(scope="module")

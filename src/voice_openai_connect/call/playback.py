@@ -191,7 +191,7 @@ class Playback:
 
     def _take_mark(self, name: str) -> int | None:
         """Where a mark that is out stands; it and all before it are out no more."""
-        if not any(mark.name == name for mark in self._marks):
+        if not self._marks or (self._marks[0].name != name and not any(mark.name == name for mark in self._marks)):
             return None
         while (mark := self._marks.popleft()).name != name:
             pass

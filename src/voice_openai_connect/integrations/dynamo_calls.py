@@ -52,7 +52,7 @@ class DynamoCalls:
         """What is kept, for a stream that goes on with the call. From now on an earlier stream can keep nothing."""
         values = {":one": 1, ":until": self._client.now(limits.CALL_ITEM_TTL_S)}
         change = "ADD stream_number :one SET expires_at = if_not_exists(expires_at, :until)"
-        return self._read(call_sid, await self._client.update(_key(call_sid), change, values))
+        return self._read(call_sid, await self._client.updated(_key(call_sid), change, values))
 
     async def note_asked(self, call_sid: str) -> None:
         """Keep that Twilio asked just now. A question alone does not make an item be kept any longer."""

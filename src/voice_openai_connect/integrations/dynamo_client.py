@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 from aiobotocore.config import AioConfig
 from botocore.exceptions import (
@@ -213,22 +213,31 @@ class DynamoClient:
                 **_conditional(only_if),
             )
 
-    async def update(self, key: str, change: str, values: Values, *, only_if: str = "") -> Item:
-        """Change attributes of an item, made if there is none; the item as it is then. `#t` stands for the key.
+    async def update(self, key: str, change: str, values: Values, *, only_if: str = "") -> None:
+        """Change attributes of an item, made if there is none. `#t` stands for the key.
 
         Raises `StoreError`, and `ConditionNotMetError` with the item as it was.
         """
+        await self._update(key, change, values, only_if, "NONE")
+
+    async def updated(self, key: str, change: str, values: Values, *, only_if: str = "") -> Item:
+        """As `update`; the item as it is then, which costs the reading of all that is in it."""
+        answer = await self._update(key, change, values, only_if, "ALL_NEW")
+        return Item(answer.get("Attributes"))
+
+    async def _update(
+        self, key: str, change: str, values: Values, only_if: str, wanted: Literal["NONE", "ALL_NEW"]
+    ) -> Mapping[str, Any]:
         async with within_budget():
-            answer = await self.raw.update_item(
+            return await self.raw.update_item(
                 TableName=self.table,
                 Key=_key(key),
                 UpdateExpression=change,
                 ExpressionAttributeValues=_written(values),
-                ReturnValues="ALL_NEW",
+                ReturnValues=wanted,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 **_conditional(only_if),
             )
-        return Item(answer.get("Attributes"))
 
     async def delete(self, key: str, *, only_if: str, given: Values) -> None:
         """Remove an item. Raises `StoreError`, and `ConditionNotMetError`."""

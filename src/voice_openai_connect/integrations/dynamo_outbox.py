@@ -59,7 +59,7 @@ class DynamoOutbox:
         now = self._client.now()
         values = {":now": now, ":until": self._client.now(limits.OUTBOX_LEASE_S)}
         try:
-            item = await self._client.update(
+            item = await self._client.updated(
                 _key(conversation_id), "SET leased_until = :until", values, only_if=_LEASABLE
             )
         except ConditionNotMetError as refused:

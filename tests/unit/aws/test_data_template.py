@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 INTEGRATIONS = ROOT / "src" / "voice_openai_connect" / "integrations"
 HANDLER = ROOT / "aws" / "connect_lambda" / "handler.py"
 PHONE_INDEX = re.compile(r'^PHONE_INDEX: Final = "(\w+)"', re.MULTILINE)
-CONTROL_PLANE = {"create_table", "describe_table", "describe_time_to_live", "update_time_to_live"}
+CONTROL_PLANE = {"create_table", "describe_table", "describe_time_to_live", "update_table", "update_time_to_live"}
 """What `setup table` and `doctor` do with an operator's rights."""
 IN_TRANSACTIONS = {"Put", "Update", "Delete", "ConditionCheck"}
 

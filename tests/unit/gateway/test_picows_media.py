@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from voice_openai_connect.gateway.media_socket import MediaSocket
 from voice_openai_connect.gateway.picows_media import MediaDoor, media_protocol
 from voice_openai_connect.gateway.server import DrainingServer, server_config
+from voice_openai_connect.picows_socket import SILENT
 from voice_openai_connect.simulator.serving import serving
 
 DEADLINE_S = 20
@@ -142,7 +143,7 @@ async def test_nothing_of_a_connection_reaches_any_log(
     caplog.set_level(1)
     async with (
         serving(APP, media_protocol(Desk().door)) as base,
-        connect(address(base, "/twilio/stream/s3cret")) as client,
+        connect(address(base, "/twilio/stream/s3cret"), logger=SILENT) as client,
     ):
         await client.recv()
         client.transport.write(b"\xff\xff\xff\xff")  # no frame at all
