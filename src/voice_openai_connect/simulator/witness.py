@@ -36,7 +36,9 @@ async def greeted(town: Town, call: CarriedCall) -> ModelSession:
     """The model's session, once its greeting has been heard to the end."""
     session = await town.model.next_session(seconds=END_S)
     await session.until(lambda s: bool(s.sent("response.done")), seconds=END_S)
-    await call.until(lambda c: bool(c.heard) and c.stream.playout.queued_ms == 0, within_s=END_S)
+    said_ms = sum(item.audio_ms for item in session.conversation)  # the last of it may still be on its way to the line
+    await call.until(lambda c: bool(c.heard) and c.stream.playout.played_ms >= said_ms, within_s=END_S)
+    await call.until(lambda c: c.stream.playout.queued_ms == 0, within_s=END_S)
     return session
 
 
