@@ -92,7 +92,7 @@ class Rounds:
 def quick(rounds: Rounds) -> None:
     """What can be said in some minutes."""
     rounds.compare(2)
-    rounds.alternate(("gateway", "bare_picows"), 100, rounds=2)
+    rounds.alternate(("gateway", "bare_picows", "bare_fastapi"), 100, rounds=2)
     rounds.alternate(("gateway", "bare_picows"), 50, rounds=1, tls=True)
     for name in ("gateway", "bare_picows", "bare_fastapi"):
         rounds.measure(name, 50, set_up=True)

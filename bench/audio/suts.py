@@ -64,6 +64,13 @@ SUTS: Final = {
     each.name: each
     for each in (
         GATEWAY,
+        Sut(
+            "gateway_websockets",
+            "voice_openai_connect",
+            gateway=True,
+            settings=(("MEDIA_SOCKET", "websockets"),),
+            what="the same with its plain sockets, `MEDIA_SOCKET=websockets`",
+        ),
         Sut("bare_picows", "bench.peers.bare_picows", what="a bare bridge on picows, near the floor of Python"),
         Sut("bare_fastapi", "bench.peers.bare_fastapi", what="a bare bridge on FastAPI and `websockets`, well made"),
         Sut(

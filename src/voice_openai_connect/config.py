@@ -109,7 +109,7 @@ class Settings(OwnFiles):
         limits.CALLS_PER_SECOND, gt=0, le=1_000, description="New calls a second on each process, in the long run"
     )
     media_socket: Literal["picows", "websockets"] = Field(
-        "picows", description="What carries the audio: picows, or websockets, which is plainer and three times as dear"
+        "picows", description="What carries the audio: picows, or websockets, which is plainer and twice as dear"
     )
     record_calls: Annotated[
         str, _matching(r"[\w./~-]{1,255}", "is not the path of a folder. Give one without spaces, such as recordings")

@@ -169,8 +169,8 @@ SOCKET_BUFFER_BYTES: Final = 2_048
 MAX_CALLS: Final = 100
 """On one process, until `MAX_CALLS` says otherwise."""
 CALLS_PER_SECOND: Final = 10.0
-"""New ones on one process, until `MAX_CALLS_PER_SECOND` says otherwise. Each takes some 20 ms of setting up, in which
-the calls on the line wait: a fifth of a core at the most."""
+"""New ones on one process, until `MAX_CALLS_PER_SECOND` says otherwise. Each takes some 10 ms of setting up, in which
+the calls on the line wait: a tenth of a core at the most."""
 CALLS_BURST_S: Final = 2.0
 """So many seconds' worth of new calls may come at once: people do not ring evenly."""
 LAG_LOOK_MS: Final = 100

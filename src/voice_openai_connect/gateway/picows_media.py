@@ -1,6 +1,6 @@
 """The media socket without a framework: uvicorn hands the connection over at its upgrade, and picows carries it.
 
-Per frame no ASGI and no task runs: the call hears of a frame in the callback that read it. It costs a third of
+Per frame no ASGI and no task runs: the call hears of a frame in the callback that read it. It costs half of
 `StarletteMediaSocket` (docs/performance.md), and both pass the same tests.
 """
 
