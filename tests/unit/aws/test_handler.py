@@ -56,8 +56,9 @@ def refused(*, retry: bool) -> dict[str, str]:
     return dict.fromkeys(RECORD, "") | {"success": "false", "retry": "true" if retry else "false", "matched_by": ""}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def table(dynamo: SimulatedDynamo) -> Any:
+    """Once for each worker, as its DynamoDB: a worker may come back to this file after others."""
     resource = cast("Any", boto3).resource(
         "dynamodb",
         endpoint_url=dynamo.endpoint_url,
