@@ -84,15 +84,13 @@ class StreamHandler:
 
         An event posted while another is being handled waits its turn.
         """
-        now = self._loop.time()
-        if self._busy:
-            self._waiting.append((event, now))
-            return
-        if self._over.is_set():
-            return
+        self._waiting.append((event, self._loop.time()))
+        if not self._busy:
+            self._work_off()
+
+    def _work_off(self) -> None:
         self._busy = True
         try:
-            self._handle(event, now)
             while self._waiting and not self._over.is_set():
                 self._handle(*self._waiting.popleft())
         finally:
@@ -181,7 +179,7 @@ class StreamHandler:
                 return self._bear_with_garbage()
             self._heard_at = self._loop.time()
             if type(event) is ev.CallerAudio and self.call.passes_audio and not self._busy:
-                self._to_model(do.SendCallerAudio(event.payload))  # what the call would say, fifty times a second
+                self._pass_on(event)
             elif isinstance(event, ev.Event):
                 self.post(event)
                 if isinstance(event, ev.StreamStopped):
@@ -190,6 +188,14 @@ class StreamHandler:
             return True
 
         await socket.deliver(heard)  # `run` knows whether it was we who closed it
+
+    def _pass_on(self, audio: ev.CallerAudio) -> None:
+        """What the call would have us do, which says so beforehand: it comes fifty times a second."""
+        try:
+            self._to_model(do.SendCallerAudio(audio.payload))
+        except Exception as error:  # noqa: BLE001 - as for any other command
+            self._fail_open(error)
+            self._work_off()
 
     def _bear_with_garbage(self) -> bool:
         """Whether the stream is still worth reading."""

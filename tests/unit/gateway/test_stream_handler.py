@@ -326,6 +326,25 @@ async def test_a_command_that_cannot_be_carried_out_takes_the_caller_to_a_person
     assert stage.steps == [FAIL_OPEN]
 
 
+async def test_audio_that_cannot_be_passed_on_takes_the_caller_to_a_person_too(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = make_stage({ev.KeyPressed: (do.ConnectModel(),)})
+
+    def fails(command: do.ModelCommand) -> None:
+        raise LookupError(type(command).__name__)
+
+    monkeypatch.setattr(stage.leg, "send", fails)
+    served = await stage.begin()
+    stage.line.says("dtmf", dtmf={"digit": "1"})
+    await stage.call.until(ev.KeyPressed)
+    stage.call.phase = Phase.TALKING
+    stage.line.says("media", media={"payload": "AAAA"})
+    await stage.over(served)
+
+    assert stage.steps == [FAIL_OPEN]
+
+
 async def test_a_step_that_was_decided_before_a_mistake_stays_decided(make_stage: MakeStage) -> None:
     step = DialPerson(token="0123456789")
     stage = make_stage({ev.KeyPressed: (do.CloseStream(step),)}, broken=frozenset({ev.TicketOpened}))
