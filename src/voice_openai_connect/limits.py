@@ -157,6 +157,10 @@ more for long takes time from all the others."""
 STREAM_MESSAGES_BURST: Final = 600
 """At once, after the line or this process has stalled: frames and marks of the ten seconds of `STREAM_SILENT_MS`, so
 that a pause which a line survives costs it nothing afterwards."""
+STREAM_MESSAGES_TOGETHER: Final = 50
+"""So many are let through or not at once: their rate is looked at once a second of talk, not fifty times."""
+TIMERS_SWEPT_AT: Final = 1_000
+"""Entries from which on cancelled timers are swept out once they are the greater part: fewer cost next to nothing."""
 OUTBOX_BYTES: Final = 2_097_152
 """Waiting in this process for a peer that does not read; beyond it the peer counts as gone. `UNHEARD_AUDIO_MS` are less
 than a megabyte in base64 with their marks, so that no reply can fill it on a line that is read."""

@@ -48,11 +48,6 @@ class PicowsSocket(WSListener):
 
     # --- out
 
-    def post(self, message: bytes) -> None:
-        """Send a text message as far as the system takes it; the rest waits. After `shut` it does nothing."""
-        if not self._closing and self._transport is not None:
-            self._transport.send(_TEXT, message)
-
     @property
     def closed_by(self) -> tuple[int, str]:
         """The code and the reason that the socket was closed with; 1006 if it was not closed but broke.
@@ -208,9 +203,7 @@ class PicowsSocket(WSListener):
             return self._refuse(transport, WSCloseCode.PROTOCOL_ERROR)
         if starts:
             self._fragments, self._fragments_are_text = [], text
-        fragments = self._fragments or []
-        fragments.append(frame.get_payload_as_bytes())
-        self._fragments = fragments
+        fragments = self._fragments = [*(self._fragments or ()), frame.get_payload_as_bytes()]
         if sum(map(len, fragments)) > self._message_bytes:
             return self._refuse(transport, WSCloseCode.MESSAGE_TOO_BIG)
         if frame.fin:

@@ -13,12 +13,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from voice_openai_connect import limits
 from voice_openai_connect.gateway.token_bucket import TokenBucket
+from voice_openai_connect.picows_socket import Heard
 
 NORMAL: Final = 1000
 POLICY_VIOLATION: Final = 1008
-
-Heard = Callable[[str], bool]
-"""Takes a text message; False when it wants no more of them. A binary message comes as an empty text."""
 
 
 class MediaSocket(Protocol):

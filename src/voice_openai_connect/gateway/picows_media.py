@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import unquote
 
 from picows import (
@@ -23,9 +23,9 @@ from picows import (
 )
 
 from voice_openai_connect import limits
-from voice_openai_connect.gateway.media_socket import NORMAL, POLICY_VIOLATION, Heard, MediaSocket, nobody_told
+from voice_openai_connect.gateway.media_socket import NORMAL, POLICY_VIOLATION, MediaSocket, nobody_told
 from voice_openai_connect.gateway.token_bucket import TokenBucket
-from voice_openai_connect.picows_socket import QUIET, PicowsSocket
+from voice_openai_connect.picows_socket import QUIET, Heard, PicowsSocket
 
 if TYPE_CHECKING:
 
@@ -41,10 +41,6 @@ else:
     from picows.picows import WSProtocol
 
 Pass = TypeVar("Pass")
-
-
-_JUDGED_TOGETHER: Final = 50
-"""A second's frames: how many there are of them is looked at once, not fifty times."""
 
 
 def _text_frame(message: bytes) -> bytes:
@@ -97,9 +93,9 @@ class PicowsMediaSocket(PicowsSocket):
 
     def _take(self, text: str) -> None:
         if not self._credit:
-            if not self._allowed.take(time.monotonic(), _JUDGED_TOGETHER):
+            if not self._allowed.take(time.monotonic(), limits.STREAM_MESSAGES_TOGETHER):
                 return self._refuse_flood()
-            self._credit = _JUDGED_TOGETHER
+            self._credit = limits.STREAM_MESSAGES_TOGETHER
         self._credit -= 1
         return super()._take(text)
 

@@ -8,10 +8,8 @@ import asyncio
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Final
 
-SWEEP_AT: Final = 1_000
-"""Entries from which on the heap is looked through for cancelled ones, when they are the greater part of it."""
+from voice_openai_connect import limits
 
 
 class Timer:
@@ -66,7 +64,7 @@ class Timers:
     def was_cancelled(self) -> None:
         """One of the heap's timers is of no use any more."""
         self._cancelled += 1
-        if self._cancelled * 2 > len(self._heap) >= SWEEP_AT:
+        if self._cancelled * 2 > len(self._heap) >= limits.TIMERS_SWEPT_AT:
             self._heap = [entry for entry in self._heap if entry[2].due is not None]
             heapify(self._heap)
             self._cancelled = 0

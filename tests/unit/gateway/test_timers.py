@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 import uvloop
 
-from voice_openai_connect.gateway.timers import SWEEP_AT, Timers, timers
+from voice_openai_connect import limits
+from voice_openai_connect.gateway.timers import Timers, timers
 
 
 class Handle:
@@ -130,12 +131,12 @@ def test_one_that_fails_keeps_none_waiting(loop: Loop, wheel: Timers) -> None:
 
 def test_cancelled_timers_let_go_of_what_they_hold_and_do_not_pile_up(loop: Loop, wheel: Timers) -> None:
     kept = [wheel.set(3_000.0 + number, lambda: None) for number in range(10)]
-    for _ in range(SWEEP_AT * 20):
+    for _ in range(limits.TIMERS_SWEPT_AT * 20):
         timer = wheel.set(3_300.0, lambda: None)
         timer.cancel()
         assert timer.due is None
         assert len(wheel) == len(kept)
-    assert wheel.entries < SWEEP_AT * 2
+    assert wheel.entries < limits.TIMERS_SWEPT_AT * 2
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
