@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 import structlog
@@ -15,6 +14,8 @@ from voice_openai_connect.simulator.town import TABLE
 
 REAL_TIME = {"journeys", "faults"}
 """Folders whose tests play calls: they mostly wait, and what they hear must not depend on a busy machine."""
+SPEAKS = "test_demo.py"
+"""Its calls are spoken and understood, which takes most of a core: one worker plays them all, one after the other."""
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 CALLERS = WORKERS - 1 if WORKERS > 3 else WORKERS
 """So many workers play calls. Of four or more the last one computes meanwhile, with what the calls leave it."""
@@ -33,8 +34,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Each worker begins with an equal part of what it is given here, in this order, and takes from others in the end.
     """
-    calls = [item for item in items if REAL_TIME.intersection(Path(item.path).parts)]
-    others = [item for item in items if not REAL_TIME.intersection(Path(item.path).parts)]
+    calls = [item for item in items if REAL_TIME.intersection(item.path.parts) and item.path.name != SPEAKS]
+    others = [item for item in items if not REAL_TIME.intersection(item.path.parts)]
+    for turn, spoken in enumerate(item for item in items if item.path.name == SPEAKS):
+        calls.insert(turn * CALLERS, spoken)  # each of these is the first caller's
     dealt: list[pytest.Item] = []
     for worker in range(WORKERS):
         hand = calls[worker::CALLERS] if worker < CALLERS else []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
+from voice_openai_connect.call.holding_sound import holding_sound
 from voice_openai_connect.limits import BYTES_PER_MS, FRAME_BYTES
 from voice_openai_connect.simulator import sound
 from voice_openai_connect.simulator.telephone import FRAME_MS, RINGBACK, SILENCE, FrameClock, LineEnd, Pulse
@@ -28,12 +29,14 @@ KEY_MS: Final = 100
 GAP_MS: Final = 150
 LOST_FRAMES: Final = 5
 """So many steps without a frame are silence, not a frame that is late."""
-_RINGING: Final = frozenset(RINGBACK)
+_NOBODY_SPEAKS: Final = frozenset(RINGBACK) | frozenset(sound.frames(holding_sound()))
+"""Tones that a person knows for what they are: it rings, or somebody is asked to wait. Neither is an answer."""
 
 
 @dataclass
 class Hearing:
-    """Tells speech from silence by level, with hysteresis; knows the ringing tone. All lengths are milliseconds."""
+    """Tells speech from silence by level, with hysteresis; knows the ringing tone and the
+    gateway's holding sound. All lengths are milliseconds."""
 
     speaking: bool = False
     heard_ms: int = 0
@@ -47,7 +50,7 @@ class Hearing:
 
     def hear(self, frame: bytes) -> None:
         """Hear 20 ms."""
-        level = QUIET_DBFS - 1 if frame in _RINGING else sound.level_dbfs(sound.ulaw_decode(frame))
+        level = QUIET_DBFS - 1 if frame in _NOBODY_SPEAKS else sound.level_dbfs(sound.ulaw_decode(frame))
         self.heard_ms += FRAME_MS
         self._onset = self._onset + 1 if level >= SPEECH_DBFS else 0
         self._quiet = self._quiet + 1 if level < QUIET_DBFS else 0

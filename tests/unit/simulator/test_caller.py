@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
+from voice_openai_connect.call.holding_sound import holding_sound
 from voice_openai_connect.simulator import sound
 from voice_openai_connect.simulator.caller import (
     Caller,
@@ -51,9 +52,10 @@ def test_a_level_between_the_two_thresholds_changes_nothing() -> None:
     assert hear(Hearing(), *([SPEECH] * 3), *([murmur] * 20)).speaking
 
 
-def test_the_ringing_tone_is_not_speech() -> None:
-    hearing = hear(Hearing(), *RINGBACK[:100])
-    assert (hearing.utterances, hearing.quiet_ms) == (0, 2_000)
+@pytest.mark.parametrize("tone", [RINGBACK, sound.frames(holding_sound())], ids=["it rings", "please wait"])
+def test_a_tone_that_asks_for_patience_is_not_speech(tone: list[bytes]) -> None:
+    hearing = hear(Hearing(), *tone)
+    assert (hearing.utterances, hearing.quiet_ms) == (0, len(tone) * 20)
 
 
 class Partner:
