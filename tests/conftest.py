@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import structlog
 
+from voice_openai_connect import limits
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
@@ -52,6 +53,12 @@ def dynamo() -> Iterator[SimulatedDynamo]:
     """One DynamoDB for the whole run, with no tables: make one of your own name for each test."""
     with SimulatedDynamo() as server:
         yield server
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that are not about time: DynamoDB shares two cores with all of them, and may take a while."""
+    monkeypatch.setattr(limits, "DYNAMODB_READ_S", 20)
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ class Company:
 
 
 @pytest.fixture
-async def company(dynamo: SimulatedDynamo, crm: SimulatedCrm) -> AsyncIterator[Company]:
+async def company(dynamo: SimulatedDynamo, crm: SimulatedCrm, patient: None) -> AsyncIterator[Company]:
     async with AsyncExitStack() as stack:
         table = await stack.enter_async_context(own_table(dynamo))
         async with HubSpotClient(lambda: crm.token, base_url=crm.base_url) as client:

@@ -31,7 +31,7 @@ def record() -> HandoverRecord:
 
 
 @pytest.fixture
-async def table(dynamo: SimulatedDynamo) -> AsyncIterator[OwnTable]:
+async def table(dynamo: SimulatedDynamo, patient: None) -> AsyncIterator[OwnTable]:
     """A table that no other test uses."""
     async with own_table(dynamo) as table:
         yield table

@@ -20,6 +20,8 @@ def lambda_handler(event, context):
         case "raise": raise RuntimeError("no")
         case "exit": os._exit(3)
         case "hang": time.sleep(600)
+        case "wait":
+            while not os.path.exists(event["for"]): time.sleep(0.01)
         case "large": return {"text": "x" * 200_000}
         case "variables": return dict(os.environ)
         case "imports": return sorted(name for name in sys.modules if name.startswith("voice"))
@@ -59,12 +61,13 @@ async def test_events_at_the_same_time_run_in_processes_of_their_own(handler: Pa
     assert [answer["asked"] for answer in answers if isinstance(answer, dict)] == [1, 1, 1]
 
 
-async def test_one_event_too_many_at_a_time_is_throttled(handler: Path) -> None:
+async def test_one_event_too_many_at_a_time_is_throttled(handler: Path, tmp_path: Path) -> None:
     async with LambdaRuntime(handler, {}, concurrency=1) as function:
-        first = asyncio.create_task(function.invoke({"do": "count"}))
+        first = asyncio.create_task(function.invoke({"do": "wait", "for": str(tmp_path / "over")}))
         await asyncio.sleep(0)
         with pytest.raises(LambdaError, match="TooManyRequestsException"):
             await function.invoke({"do": "count"})
+        (tmp_path / "over").touch()
         await first
 
         assert "'asked': 2" in str(await function.invoke({"do": "count"}))
