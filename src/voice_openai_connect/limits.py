@@ -430,6 +430,14 @@ RESUMES: Final = 3
 """Times that a call is taken up again after its stream broke; after that something is wrong with it, or with us."""
 CHECKPOINT_CHARS: Final = 12_000
 """Of turns in one checkpoint: a DynamoDB item may have 400 KB, and a write costs by the kilobyte."""
+CHECKPOINTS_GATHERED_MS: Final = 300
+"""How long a checkpoint waits for those of other calls, to be written with them in one request. A process that is
+killed loses what waits: a turn that ended that shortly before is not known at the next instance."""
+CHECKPOINTS_TOGETHER: Final = 25
+"""In one transaction. DynamoDB takes 100 changes and 4 MB (API reference, `TransactWriteItems`); so many stay below it
+even if every character took six bytes in JSON, and each item counted as it was and as it will be."""
+CHECKPOINT_MS: Final = CHECKPOINTS_GATHERED_MS + STEP_STORE_MS
+"""One checkpoint, from the turn's end until it is kept. The table has as long as for a step, beside the gathering."""
 CHECKPOINT_TTL_S: Final = 900
 """A caller may think for a while between two turns; after a quarter of an hour nobody is on that line any more."""
 MOVE_MS: Final = 9_000

@@ -145,7 +145,10 @@ class OwnStore:
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         return
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
+        return
+
+    def hasten(self) -> None:
         return
 
     async def close_call(self, call_sid: str, outcome: Outcome) -> None:

@@ -97,6 +97,17 @@ def test_between_the_sentence_and_the_dial_the_line_is_dead_for_less_than_four_s
     assert closing + answering < 4_000
 
 
+def test_gathering_takes_nothing_of_the_time_that_the_table_has_for_a_checkpoint() -> None:
+    assert limits.CHECKPOINT_MS - limits.CHECKPOINTS_GATHERED_MS >= limits.STEP_STORE_MS
+
+
+def test_checkpoints_of_the_longest_kind_fit_into_one_transaction() -> None:
+    longest = 6 * limits.CHECKPOINT_CHARS + 4_000  # \u0000 in JSON; names, a step and the rest of the item
+
+    assert limits.CHECKPOINTS_TOGETHER <= 100
+    assert 2 * limits.CHECKPOINTS_TOGETHER * longest < 4_000_000
+
+
 def test_a_handover_that_a_drain_orders_is_over_before_the_drain_is() -> None:
     longest = limits.TRANSFER_SENTENCE_MS + limits.STEP_STORE_MS + 2 * limits.SOCKET_CLOSE_S * 1_000
 

@@ -19,10 +19,11 @@ class CheckpointKeeper:
         self._next: Callable[[], Awaitable[None]] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._stopped = False
+        self._hastened = False
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write this, after what is being written now."""
-        self._enqueue(lambda: self._store.save_checkpoint(self._call_sid, checkpoint))
+        self._enqueue(lambda: self._store.save_checkpoint(self._call_sid, checkpoint, at_once=self._hastened))
 
     def close(self, outcome: Outcome) -> None:
         """Keep how the call ended, instead of anything that was said in it."""
@@ -34,8 +35,15 @@ class CheckpointKeeper:
         if self._writing is not None:
             self._writing.cancel()
 
+    def hasten(self) -> None:
+        """From now on nothing waits for other calls' checkpoints to be written with: the stream is at its end."""
+        self._hastened = True
+        if self._writing is not None and not self._writing.done():
+            self._store.hasten()
+
     async def settled(self) -> None:
-        """Return when nothing more is on its way; each write is bounded."""
+        """Return when nothing more is on its way; each write is bounded, and waits for no other call's."""
+        self.hasten()
         if self._writing is not None:
             await asyncio.wait({self._writing})
 
@@ -50,7 +58,7 @@ class CheckpointKeeper:
         while self._next is not None:
             work, self._next = self._next, None
             try:
-                async with asyncio.timeout(limits.STEP_STORE_MS / 1_000):
+                async with asyncio.timeout(limits.CHECKPOINT_MS / 1_000):
                     await work()
             except Exception as error:  # noqa: BLE001 - the conversation goes on without it
                 self._on_failure("checkpoint", error)

@@ -54,8 +54,13 @@ class HandoverStore(Protocol):
         """Keep what Twilio is to be told next about this call, so that any instance can answer. Keeps all the rest."""
         ...
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
-        """Keep where the conversation is, for some minutes. It is newer than any step: the step is removed."""
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
+        """Keep where the conversation is, for some minutes. It is newer than any step: the step is removed. Unless it
+        is wanted `at_once`, it may wait up to `CHECKPOINTS_GATHERED_MS` for other calls' to be written with."""
+        ...
+
+    def hasten(self) -> None:
+        """What waits to be written with others is written now. Returns before it is."""
         ...
 
     async def recall_call(self, call_sid: str) -> CallItem:

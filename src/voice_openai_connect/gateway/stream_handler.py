@@ -146,6 +146,7 @@ class StreamHandler:
             if not (self._closing or self._over.is_set()):
                 self.broken_stream = stream_sid
             self._lost("closed")
+            self._keeper.hasten()  # Twilio may ask now what is next
             self._disconnect()
             self._observer.frames(received=reader.frames, lost=reader.frames_lost)
             await socket.close()

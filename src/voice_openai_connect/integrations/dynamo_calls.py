@@ -20,7 +20,8 @@ from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
-from voice_openai_connect.integrations.dynamo_client import ConditionNotMetError, DynamoClient, Item, Values
+from voice_openai_connect.integrations.dynamo_client import Change, ConditionNotMetError, DynamoClient, Item
+from voice_openai_connect.integrations.gathered_writes import GatheredWrites
 
 _STEPS: Final[dict[str, type[NextStep]]] = {"dial": DialPerson, "hang_up": HangUp, "promise_call_back": PromiseCallBack}
 _STEP_NAMES: Final = {kind: name for name, kind in _STEPS.items()}
@@ -34,19 +35,35 @@ class DynamoCalls:
 
     def __init__(self, client: DynamoClient) -> None:
         self._client = client
+        self._checkpoints = GatheredWrites(client)
         self._streams: OrderedDict[str, int] = OrderedDict()
         """The latest stream of each call that this instance knows of."""
 
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         """Keep what Twilio is to be told next, instead of an earlier step; unless a later stream has the call."""
-        values = {":step": _write_step(step), ":until": self._client.now(limits.CALL_ITEM_TTL_S)}
-        await self._write(call_sid, f"SET next_step = :step, {_KEPT}", values)
+        until = self._client.now(limits.CALL_ITEM_TTL_S)
+        values = {":step": _write_step(step), ":until": until, ":ours": self._ours(call_sid)}
+        with suppress(ConditionNotMetError):
+            await self._client.update(_key(call_sid), f"SET next_step = :step, {_KEPT}", values, only_if=_NONE_LATER)
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
-        """Keep where the conversation is, unless a later stream has the call. It is newer than any step, which goes."""
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
+        """Keep where the conversation is, unless a later stream has the call. It is newer than any step, which goes.
+
+        Waits a moment for others to be written with, unless it is wanted `at_once`.
+        """
         text, until = msgspec.json.encode(checkpoint).decode(), self._client.now(limits.CHECKPOINT_TTL_S)
         change = f"SET checkpoint = :text, checkpoint_until = :until, {_KEPT} REMOVE next_step"
-        await self._write(call_sid, change, {":text": text, ":until": until})
+        values = {":text": text, ":until": until, ":ours": self._ours(call_sid)}
+        with suppress(ConditionNotMetError):
+            await self._checkpoints.write(Change(_key(call_sid), change, values, _NONE_LATER), at_once=at_once)
+
+    def hasten(self) -> None:
+        """Write now what waits to be written with others."""
+        self._checkpoints.hasten()
+
+    async def close(self) -> None:
+        """Write what still waits, within `SAVE_MS`."""
+        await self._checkpoints.close()
 
     async def take_over(self, call_sid: str) -> CallItem:
         """What is kept, for a stream that goes on with the call. From now on an earlier stream can keep nothing."""
@@ -94,10 +111,8 @@ class DynamoCalls:
         """Everything that is kept; an empty item if the call is unknown or its time is over."""
         return self._read(call_sid, await self._client.get(_key(call_sid)))
 
-    async def _write(self, call_sid: str, change: str, values: Values) -> None:
-        ours = self._streams.get(call_sid, 0)
-        with suppress(ConditionNotMetError):
-            await self._client.update(_key(call_sid), change, {**values, ":ours": ours}, only_if=_NONE_LATER)
+    def _ours(self, call_sid: str) -> int:
+        return self._streams.get(call_sid, 0)
 
     def _read(self, call_sid: str, item: Item) -> CallItem:
         """Whoever reads the item was asked by Twilio just now: no stream is later than the one it tells of."""

@@ -5,11 +5,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 from aiobotocore.config import AioConfig
 from botocore.exceptions import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
     from types_aiobotocore_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
 
+_T = TypeVar("_T")
 _THROTTLED: Final = frozenset(
     {
         "ProvisionedThroughputExceededException",
@@ -90,6 +91,18 @@ class ConditionNotMetError(StoreError):
     def __init__(self, item: "Item") -> None:
         super().__init__("refused")
         self.item = item
+
+
+class NotTogetherError(StoreError):
+    """None of several changes was made. `errors` says of each what was wrong with it; None where others were to blame.
+
+    `reason` is that of the first that says why.
+    """
+
+    def __init__(self, errors: Sequence[StoreError | None]) -> None:
+        self.errors: Final = tuple(errors)
+        self.first: Final = next((error for error in errors if error), StoreError("failed"))
+        super().__init__(self.first.reason)
 
 
 class Item:
@@ -216,7 +229,8 @@ class DynamoClient:
     async def update(self, key: str, change: str, values: Values, *, only_if: str = "") -> None:
         """Change attributes of an item, made if there is none. `#t` stands for the key.
 
-        Raises `StoreError`, and `ConditionNotMetError` with the item as it was.
+        DynamoDB refuses it while a transaction with that item is under way; then it is tried again. Raises
+        `StoreError`, and `ConditionNotMetError` with the item as it was.
         """
         await self._update(key, change, values, only_if, "NONE")
 
@@ -228,16 +242,19 @@ class DynamoClient:
     async def _update(
         self, key: str, change: str, values: Values, only_if: str, wanted: Literal["NONE", "ALL_NEW"]
     ) -> Mapping[str, Any]:
-        async with within_budget():
-            return await self.raw.update_item(
-                TableName=self.table,
-                Key=_key(key),
-                UpdateExpression=change,
-                ExpressionAttributeValues=_written(values),
-                ReturnValues=wanted,
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **_conditional(only_if),
-            )
+        async def once() -> Mapping[str, Any]:
+            async with within_budget():
+                return await self.raw.update_item(
+                    TableName=self.table,
+                    Key=_key(key),
+                    UpdateExpression=change,
+                    ExpressionAttributeValues=_written(values),
+                    ReturnValues=wanted,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **_conditional(only_if),
+                )
+
+        return await _past_clashes(once)
 
     async def delete(self, key: str, *, only_if: str, given: Values) -> None:
         """Remove an item. Raises `StoreError`, and `ConditionNotMetError`."""
@@ -254,22 +271,19 @@ class DynamoClient:
 
         Raises `ConditionNotMetError` when a condition does not hold, and `StoreError`.
         """
-        for done in range(1, limits.DYNAMODB_CLASH_TRIES):
-            try:
-                return await self._transact(changes)
-            except StoreError as error:
-                if error.reason != "conflict":
-                    raise
-            await asyncio.sleep(limits.DYNAMODB_CLASH_WAIT_S * done)
-        return await self._transact(changes)
+        try:
+            await _past_clashes(lambda: self.together_at_once(changes))
+        except NotTogetherError as error:
+            raise error.first from None
 
-    async def _transact(self, changes: Sequence[Change]) -> None:
+    async def together_at_once(self, changes: Sequence[Change]) -> None:
+        """As `together`, tried once. Raises `NotTogetherError` if any of them stood in the way, and `StoreError`."""
         async with within_budget():
             await self.raw.transact_write_items(TransactItems=[_action(self.table, change) for change in changes])
 
     def _count_throttles(self, *, response: tuple[Any, dict[str, Any]] | None = None, **_: object) -> None:
         """Sees every answer before botocore decides whether to try again, and leaves that decision to it."""
-        if response and response[1].get("Error", {}).get("Code") in _THROTTLED:
+        if response and _THROTTLED.intersection(_codes(response[1])):
             self._on_throttle()
 
 
@@ -306,6 +320,18 @@ def _action(table: str, change: Change) -> "TransactWriteItemTypeDef":
     return {"Delete": item}
 
 
+async def _past_clashes(work: Callable[[], Awaitable[_T]]) -> _T:
+    """Tried again while it clashes with somebody else's transaction, which is over in milliseconds."""
+    for done in range(1, limits.DYNAMODB_CLASH_TRIES):
+        try:
+            return await work()
+        except StoreError as error:
+            if error.reason != "conflict":
+                raise
+        await asyncio.sleep(limits.DYNAMODB_CLASH_WAIT_S * done)
+    return await work()
+
+
 @asynccontextmanager
 async def within_budget() -> AsyncGenerator[None]:
     """Bounds one operation, retries included, and turns everything that can go wrong into `StoreError`."""
@@ -333,11 +359,29 @@ def _own(error: ClientError) -> StoreError:
     response: dict[str, Any] = cast("Any", error.response)
     code = str(response.get("Error", {}).get("Code", ""))
     if code == "TransactionCanceledException":
-        # The first that says why: the others only say that they were not the reason.
-        reasons = [str(reason.get("Code", "")) for reason in response.get("CancellationReasons", ())]
-        code = next((reason for reason in reasons if reason not in {"", "None"}), code)
+        return NotTogetherError([_stated(reason) for reason in _causes(response)])
+    return _error(code, response)
+
+
+def _causes(response: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Why a transaction was cancelled: one for each of its changes, in their order."""
+    return response.get("CancellationReasons", ())
+
+
+def _stated(reason: Mapping[str, Any]) -> StoreError | None:
+    """What was wrong with one of several changes, or None: then it was not the reason."""
+    code = str(reason.get("Code", ""))
+    return _error(code, reason) if code not in {"", "None"} else None
+
+
+def _codes(response: Mapping[str, Any]) -> list[str]:
+    """Every code in an answer: its own, and those of the changes it speaks of."""
+    return [str(part.get("Code", "")) for part in (response.get("Error", {}), *_causes(response))]
+
+
+def _error(code: str, told: Mapping[str, Any]) -> StoreError:
     if code in _CONDITION:
-        return ConditionNotMetError(Item(response.get("Item")))
+        return ConditionNotMetError(Item(told.get("Item")))
     return StoreError(_reason(code))
 
 

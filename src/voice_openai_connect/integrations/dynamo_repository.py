@@ -62,7 +62,10 @@ class DynamoRepository:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.__aexit__(kind, error, trace)
+        try:
+            await self._calls.close()
+        finally:
+            await self._client.__aexit__(kind, error, trace)
 
     # --- Handovers
 
@@ -94,9 +97,16 @@ class DynamoRepository:
         """Keep what Twilio is to be told next about this call, instead of an earlier step. Keeps all the rest."""
         await self._calls.remember_step(call_sid, step)
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
-        """Keep where the conversation is, for `CHECKPOINT_TTL_S`. It is newer than any step: the step is removed."""
-        await self._calls.save_checkpoint(call_sid, checkpoint)
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
+        """Keep where the conversation is, for `CHECKPOINT_TTL_S`. It is newer than any step: the step is removed.
+
+        Waits up to `CHECKPOINTS_GATHERED_MS` for others to be written with, unless it is wanted `at_once`.
+        """
+        await self._calls.save_checkpoint(call_sid, checkpoint, at_once=at_once)
+
+    def hasten(self) -> None:
+        """Write now what waits to be written with others."""
+        self._calls.hasten()
 
     async def recall_call(self, call_sid: str) -> CallItem:
         """Everything that was kept, by whichever instance; an empty item if there is nothing or its time is over."""

@@ -46,7 +46,7 @@ class OwnTable:
             **more,
         )
 
-    def client_at(self, address: str = "") -> DynamoClient:
+    def client_at(self, address: str = "", *, on_throttle: Callable[[], None] = lambda: None) -> DynamoClient:
         """The client below a repository; to be entered with `async with`."""
         return DynamoClient(
             self.name,
@@ -54,6 +54,7 @@ class OwnTable:
             endpoint_url=address or self.server.endpoint_url,
             key=AwsKey(self.server.access_key_id, self.server.secret_access_key),
             clock=lambda: self.now,
+            on_throttle=on_throttle,
         )
 
     async def item(self, key: str) -> dict[str, Any]:

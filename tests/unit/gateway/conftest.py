@@ -140,9 +140,12 @@ class Service:
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         raise AssertionError("steps go through the session manager")
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
         await self.does()
         self.checkpoints.append(checkpoint)
+
+    def hasten(self) -> None:
+        return
 
     async def close_call(self, call_sid: str, outcome: Outcome) -> None:
         await self.does()
@@ -336,8 +339,11 @@ class Table:
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         await self._change(call_sid, step=step)
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
         await self._change(call_sid, checkpoint=checkpoint, step=None)
+
+    def hasten(self) -> None:
+        return
 
     async def close_call(self, call_sid: str, outcome: Outcome) -> None:
         await self._change(call_sid, checkpoint=None, outcome=outcome)

@@ -119,7 +119,7 @@ class Store:
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         await self._change(call_sid, step=step)
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint) -> None:
+    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
         await self._change(call_sid, checkpoint=checkpoint, step=None)
 
     async def close_call(self, call_sid: str, outcome: Outcome) -> None:
@@ -149,6 +149,7 @@ class Store:
         return self.items.get(call_sid, CallItem())
 
     take_over = recall_call
+    hasten = staticmethod(lambda: None)
 
 
 @dataclass

@@ -15,12 +15,20 @@ class Table:
         self.open = asyncio.Event()
         self.written: list[object] = []
         self.broken = False
+        self.gathers = False
+        self.hastened = asyncio.Event()
 
-    async def save_checkpoint(self, _: str, checkpoint: Checkpoint) -> None:
+    async def save_checkpoint(self, _: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
         await self.open.wait()
+        if self.gathers and not at_once:
+            await self.hastened.wait()
         if self.broken:
             raise OSError
         self.written.append(checkpoint.resumes)
+
+    def hasten(self) -> None:
+        self.hastened.set()
+        self.hastened.clear()  # whoever comes later is not meant
 
     async def close_call(self, _: str, outcome: Outcome) -> None:
         await self.open.wait()
@@ -87,3 +95,48 @@ async def test_once_stopped_it_writes_nothing_more_not_even_what_was_waiting() -
     await asyncio.wait_for(keeping.settled(), 10)
 
     assert table.written == failures == []
+
+
+async def test_whoever_waits_for_it_to_settle_waits_for_no_other_calls_checkpoints() -> None:
+    table = Table()
+    table.gathers = True
+    table.open.set()
+    keeping = keeper(table, failures := list[str]())
+    keeping.keep(Checkpoint(resumes=1))
+    await asyncio.sleep(0)
+    keeping.keep(Checkpoint(resumes=2))
+    await asyncio.wait_for(keeping.settled(), 5)
+
+    assert (table.written, failures) == ([1, 2], [])
+
+
+async def test_a_checkpoint_whose_write_has_not_begun_is_hastened_too() -> None:
+    table = Table()
+    table.gathers = True
+    table.open.set()
+    keeping = keeper(table, failures := list[str]())
+    keeping.keep(Checkpoint(resumes=1))
+    await asyncio.wait_for(keeping.settled(), 5)
+
+    assert (table.written, failures) == ([1], [])
+
+
+async def test_what_comes_after_the_end_of_the_stream_is_not_gathered() -> None:
+    table = Table()
+    table.gathers = True
+    table.open.set()
+    keeping = keeper(table, failures := list[str]())
+    keeping.hasten()
+    keeping.keep(Checkpoint(resumes=1))
+    await asyncio.wait_for(keeping.settled(), 5)
+
+    assert (table.written, failures) == ([1], [])
+
+
+async def test_a_store_that_has_nothing_of_this_call_is_not_hastened() -> None:
+    table = Table()
+    hastened = list[None]()
+    table.hasten = lambda: hastened.append(None)
+    await keeper(table, []).settled()
+
+    assert hastened == []

@@ -10,6 +10,13 @@ from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
 from voice_openai_connect.simulator.dynamo_table import OwnTable
 
+
+@pytest.fixture(autouse=True)
+def hardly_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`test_gathered_writes` is about waiting for others."""
+    monkeypatch.setattr(limits, "CHECKPOINTS_GATHERED_MS", 1)
+
+
 # --- What a call does next
 
 

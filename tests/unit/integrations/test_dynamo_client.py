@@ -12,6 +12,7 @@ from voice_openai_connect.integrations.dynamo_client import (
     ConditionNotMetError,
     DynamoClient,
     Item,
+    NotTogetherError,
     StoreError,
 )
 from voice_openai_connect.simulator.dynamo_table import OwnTable
@@ -164,6 +165,43 @@ async def test_a_transaction_that_fails_says_why(table: OwnTable, code: str, rea
     async with ScriptedHttp([clash("None", code)]).serving() as url, table.client_at(url) as client:
         with pytest.raises(StoreError, match=reason):
             await client.together(ONE, TWO)
+
+
+async def test_of_changes_that_were_not_made_each_is_told_what_was_wrong_with_it(
+    table: OwnTable, client: DynamoClient
+) -> None:
+    await client.together(TWO)
+    with pytest.raises(NotTogetherError) as caught:
+        await client.together_at_once([ONE, TWO])
+
+    nothing, mine = caught.value.errors
+    assert nothing is None
+    assert isinstance(mine, ConditionNotMetError)
+
+
+@pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
+async def test_a_transaction_that_was_throttled_is_counted_once(table: OwnTable, code: str) -> None:
+    throttles: list[None] = []
+    async with (
+        ScriptedHttp([clash("None", code, code)]).serving() as url,
+        table.client_at(url, on_throttle=lambda: throttles.append(None)) as client,
+    ):
+        with pytest.raises(StoreError, match="throttled"):
+            await client.together(ONE, TWO)
+
+    assert len(throttles) == 1
+
+
+async def test_an_update_that_meets_a_transaction_is_tried_again(
+    table: OwnTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DYNAMODB_CLASH_WAIT_S", 0)
+    conflict = Answer(400, b'{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException"}')
+    script = ScriptedHttp([conflict, Answer()])
+    async with script.serving() as url, table.client_at(url) as client:
+        await client.update("one", "SET a = :a", {":a": 1})
+
+    assert len(script.asked) == 2
 
 
 # --- Items
