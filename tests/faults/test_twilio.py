@@ -27,7 +27,6 @@ from voice_openai_connect.simulator.model_session import ModelSession
 from voice_openai_connect.simulator.town import ACCOUNT_SID, AUTH_TOKEN, CALLER, FALLBACK_URL, GATEWAY_NUMBER, Town
 from voice_openai_connect.simulator.witness import (
     END_S,
-    REMEMBERED_MS,
     TO_A_PERSON,
     answers,
     goes_on,
@@ -37,6 +36,7 @@ from voice_openai_connect.simulator.witness import (
     over,
     person_knows,
     reason_of_transfer,
+    remembered,
     ring,
 )
 from voice_openai_connect.wire.stream_ticket import issue_ticket
@@ -257,7 +257,7 @@ async def test_T4_a_line_that_keeps_breaking(quick_town: OpenTown) -> None:
         for broken in range(1, limits.RESUMES + 1):
             call.stream.drop()
             await goes_on(town, call, streams=broken + 1)
-            await call.until(lambda c: c.now_ms - c.heard[-1].at_ms > REMEMBERED_MS, within_s=END_S)
+            await remembered(town, call, breaks=broken)
         call.stream.drop()
 
         await call.until(lambda c: bool(c.dials), within_s=END_S)

@@ -22,7 +22,9 @@ class CheckpointKeeper:
         self._hastened = False
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Write this, after what is being written now."""
+        """Write this, after what is being written now. That a person is needed must be known at once."""
+        if checkpoint.person_needed:
+            self.hasten()
         self._enqueue(lambda: self._store.save_checkpoint(self._call_sid, checkpoint, at_once=self._hastened))
 
     def close(self, outcome: Outcome) -> None:
@@ -36,7 +38,7 @@ class CheckpointKeeper:
             self._writing.cancel()
 
     def hasten(self) -> None:
-        """From now on nothing waits for other calls' checkpoints to be written with: the stream is at its end."""
+        """From now on nothing waits for other calls' checkpoints to be written with: the end of the stream is near."""
         self._hastened = True
         if self._writing is not None and not self._writing.done():
             self._store.hasten()

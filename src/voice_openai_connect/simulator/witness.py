@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.holding_sound import holding_sound
 from voice_openai_connect.simulator.caller import Caller, HangUp, Step, Wait, WaitForPerson
 from voice_openai_connect.simulator.carrier_call import CarriedCall
@@ -16,7 +17,7 @@ GONE_S: Final = 40.0
 """A ticket that is late may keep a call's last task for `CRM_LATE_MS`, and not longer."""
 ORDER: Final = "four seven one one"
 REMEMBERED_MS: Final = 500
-"""After the last sound of an answer: its marks are back, and the turn is written down."""
+"""After the last sound of an answer: its marks are back, and the turn is over."""
 TO_A_PERSON: Final[Sequence[Step]] = (WaitForPerson(), Wait(500), HangUp())
 STAYS: Final[Sequence[Step]] = (Wait(120_000),)
 _HOLD: Final = holding_sound().rstrip(bytes([limits.ULAW_SILENCE]))
@@ -48,7 +49,22 @@ async def in_conversation(town: Town, call: CarriedCall) -> ModelSession:
     session.caller_said(f"My order number is {ORDER}.")
     await session.until(lambda s: len(s.sent("response.done")) > 1, seconds=END_S)
     await call.until(lambda c: c.now_ms - c.heard[-1].at_ms > REMEMBERED_MS, within_s=END_S)
+    await remembered(town, call)
     return session
+
+
+async def remembered(town: Town, call: CarriedCall, *, breaks: int = 0) -> None:
+    """Return when the table has what the caller said, written after so many breaks. Checkpoints go with other calls'."""
+    async with town.table() as table, asyncio.timeout(END_S):
+        while not _in_it((await table.recall_call(call.sid)).checkpoint, breaks):  # noqa: ASYNC110 - a table tells nobody
+            await asyncio.sleep(0.05)
+
+
+def _in_it(checkpoint: Checkpoint | None, breaks: int) -> bool:
+    """A checkpoint counts the break that it would be read after."""
+    if checkpoint is None or checkpoint.resumes <= breaks:
+        return False
+    return any(ORDER in turn.text for turn in checkpoint.turns)
 
 
 async def goes_on(town: Town, call: CarriedCall, *, streams: int = 2) -> ModelSession:

@@ -148,8 +148,7 @@ class Store:
             await self.trouble()
         return self.items.get(call_sid, CallItem())
 
-    take_over = recall_call
-    hasten = staticmethod(lambda: None)
+    take_over, hasten = recall_call, staticmethod(lambda: None)
 
 
 @dataclass

@@ -133,6 +133,21 @@ async def test_what_comes_after_the_end_of_the_stream_is_not_gathered() -> None:
     assert (table.written, failures) == ([1], [])
 
 
+async def test_that_a_person_is_needed_is_not_gathered_nor_what_was_before_it() -> None:
+    table = Table()
+    table.gathers = True
+    table.open.set()
+    keeping = keeper(table, failures := list[str]())
+    keeping.keep(Checkpoint(resumes=1))
+    await asyncio.sleep(0)
+    keeping.keep(Checkpoint(resumes=2, person_needed=True))
+    async with asyncio.timeout(5):
+        while len(table.written) < 2:  # noqa: ASYNC110 - `settled` would hasten it
+            await asyncio.sleep(0)
+
+    assert (table.written, failures) == ([1, 2], [])
+
+
 async def test_a_store_that_has_nothing_of_this_call_is_not_hastened() -> None:
     table = Table()
     hastened = list[None]()
