@@ -210,9 +210,10 @@ def _model(load: Load, tokens: Tokens, figures: Figures) -> Model:
 
 
 def _table(load: Load, figures: Figures) -> Table:
-    """A checkpoint after every answer writes the whole item; the rest are small ones."""
-    checkpoints = answers_of_call(load.minutes, figures) * max(1, math.ceil(figures.checkpoint_kb))
-    writes = checkpoints + figures.writes_per_ending + figures.handover_share * figures.writes_per_handover
+    """Checkpoints write the whole item, in transactions; the rest are small writes."""
+    checkpoints = answers_of_call(load.minutes, figures) * figures.checkpoints_per_answer
+    units = checkpoints * max(1, math.ceil(figures.checkpoint_kb)) * figures.checkpoint_units
+    writes = units + figures.writes_per_ending + figures.handover_share * figures.writes_per_handover
     unit = max(1, math.ceil(figures.checkpoint_kb / READ_UNIT_KB))
     reads = figures.handover_share * figures.reads_per_handover * unit
     return Table(writes, reads, writes * load.calls_per_s, reads * load.calls_per_s)

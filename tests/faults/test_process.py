@@ -22,6 +22,7 @@ from voice_openai_connect.logs import configure_logging
 from voice_openai_connect.recording.replay import replay
 from voice_openai_connect.simulator import gateway_process
 from voice_openai_connect.simulator.caller import Listen, Press, Wait
+from voice_openai_connect.simulator.carrier_call import CarriedCall
 from voice_openai_connect.simulator.ecs import METADATA_PATH, TARGET_GROUP, SimulatedEcs
 from voice_openai_connect.simulator.gateway_process import GatewayProcess
 from voice_openai_connect.simulator.ports import free_port
@@ -313,6 +314,13 @@ async def test_S3_a_kill_of_the_only_instance(quick_town: OpenTown) -> None:
         assert not person_knows(town)
 
 
+async def a_person_is_known_to_be_needed(town: Town, call: CarriedCall) -> bool:
+    """Whether the table says so: whoever dies before has told nobody."""
+    async with town.table() as table:
+        checkpoint = (await table.recall_call(call.sid)).checkpoint
+    return checkpoint is not None and checkpoint.person_needed
+
+
 async def test_S3_a_kill_during_the_transfer(quick_town: OpenTown) -> None:
     """Fault: SIGKILL after the decision for a person, before the caller has been dialled.
 
@@ -325,6 +333,7 @@ async def test_S3_a_kill_during_the_transfer(quick_town: OpenTown) -> None:
         session = await in_conversation(town, call)
         session.caller_said("Let me speak to a person, please.")
         await session.until(lambda s: any("transfer" in str(e) for e in s.received("response.create")), seconds=END_S)
+        await until(lambda: a_person_is_known_to_be_needed(town, call))
         pair.send_to_second()
         await pair.first.stop(signal.SIGKILL)
 

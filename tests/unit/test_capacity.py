@@ -99,10 +99,12 @@ def test_many_short_answers_can_be_too_many_responses() -> None:
     assert plan(Load.steady(41, minutes=1), few_tokens).model.tier == "Grow"  # 410 a minute, Build has 400
 
 
-def test_the_table_is_written_after_every_answer_and_some_more_at_the_end() -> None:
+def test_the_table_is_written_in_every_turn_and_some_more_at_the_end() -> None:
     figures = Figures(
         answers_per_minute=2,
         checkpoint_kb=4.5,
+        checkpoints_per_answer=3,
+        checkpoint_units=2,
         writes_per_ending=2,
         handover_share=0.5,
         writes_per_handover=6,
@@ -110,9 +112,9 @@ def test_the_table_is_written_after_every_answer_and_some_more_at_the_end() -> N
     )
     table = plan(Load(100, minutes=3, calls_per_s=10), figures).table
 
-    assert table.writes_per_call == 6 * 5 + 2 + 3  # six checkpoints of five units
+    assert table.writes_per_call == 18 * 5 * 2 + 2 + 3  # 18 checkpoints of five KB, each at two units
     assert table.reads_per_call == 0.5 * 3 * 2  # two read units of 4 KB
-    assert (table.writes_per_s, table.reads_per_s) == (350, 30)
+    assert (table.writes_per_s, table.reads_per_s) == (1_850, 30)
 
 
 def test_contacts_are_those_who_are_with_a_person_at_a_time() -> None:
@@ -147,6 +149,8 @@ def test_every_part_of_the_price_is_reckoned() -> None:
         gb_hour_usd=0.005,
         busy_hours=100,
         checkpoint_kb=1,
+        checkpoints_per_answer=2,
+        checkpoint_units=2,
         writes_per_ending=2,
         writes_per_handover=6,
         million_writes_usd=1,
@@ -163,7 +167,7 @@ def test_every_part_of_the_price_is_reckoned() -> None:
             "Twilio, media stream": 1.5 * 0.004,
             "Twilio, dial to Connect": (2 + 0.25) * 0.02,
             "Amazon Connect": 2 * 0.02,
-            "DynamoDB": (7 + 1.5 * 0.5) * 1e-6,  # 2 checkpoints, 2 at the end, 3 of a handover; 1.5 reads
+            "DynamoDB": (13 + 1.5 * 0.5) * 1e-6,  # 4 checkpoints at two, 2 at the end, 3 of a handover; 1.5 reads
             "compute": (0.04 + 1 * 0.005) / 3_600,  # one core and one GB, 3600 calls an hour
         }
     )

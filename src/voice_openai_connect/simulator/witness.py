@@ -54,7 +54,7 @@ async def in_conversation(town: Town, call: CarriedCall) -> ModelSession:
 
 
 async def remembered(town: Town, call: CarriedCall, *, breaks: int = 0) -> None:
-    """Return when the table has what the caller said, written after so many breaks. Checkpoints go with other calls'."""
+    """Return when the table has what the caller said, after so many breaks: it is gathered with others."""
     async with town.table() as table, asyncio.timeout(END_S):
         while not _in_it((await table.recall_call(call.sid)).checkpoint, breaks):  # noqa: ASYNC110 - a table tells nobody
             await asyncio.sleep(0.05)

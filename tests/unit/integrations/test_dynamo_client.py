@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -190,6 +191,20 @@ async def test_a_transaction_that_was_throttled_is_counted_once(table: OwnTable,
             await client.together(ONE, TWO)
 
     assert len(throttles) == 1
+
+
+async def test_what_is_wrong_with_a_request_is_said_by_the_table(table: OwnTable, client: DynamoClient) -> None:
+    with pytest.raises(StoreError, match="refused"):
+        await client.update("", "SET a = :a", {":a": 1})
+
+
+async def test_a_transaction_that_is_asked_for_again_is_known_to_be_the_same(table: OwnTable) -> None:
+    script = ScriptedHttp([Answer(500), Answer()])
+    async with script.serving() as url, table.client_at(url) as client:
+        await client.together(ONE, TWO)
+
+    first, second = (json.loads(asked.body)["ClientRequestToken"] for asked in script.asked)
+    assert first == second != ""
 
 
 async def test_an_update_that_meets_a_transaction_is_tried_again(
