@@ -18,7 +18,7 @@ METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer. With `hangs` it never comes; with `drips`, its body comes a byte at a time and has no end."""
+    """One answer. With `hangs` it waits for `go_on`; with `drips`, its body comes a byte at a time and has no end."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -59,6 +59,10 @@ class ScriptedHttp:
                 yield address
             finally:
                 self._over.set()
+
+    def go_on(self) -> None:
+        """Let every answer come that hangs."""
+        self._over.set()
 
     async def _answer(self, request: Request) -> Response:
         url, headers = request.url, dict(request.headers)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from voice_openai_connect.integrations.gathered_writes import GatheredWrites
 from voice_openai_connect.simulator.dynamo_table import OwnTable
 from voice_openai_connect.simulator.scripted_http import HANGS, Answer, Asked, ScriptedHttp
 
+KEYS: tuple[str, ...] = ("one", "two", "three")
 NEVER_MET = "attribute_exists(never)"
 
 
@@ -265,18 +266,25 @@ async def test_one_who_leaves_while_the_request_is_under_way_takes_nobody_along(
     assert (await table.item("two"))["a"] == "x"
 
 
-async def test_one_who_leaves_before_the_second_try_is_not_in_it(table: OwnTable) -> None:
-    script = ScriptedHttp([cancelled("None", "TransactionConflict", "TransactionConflict"), HANGS, Answer()])
+@pytest.mark.parametrize(
+    ("leaves", "asked"),
+    [("one", [["three"], ["two"]]), ("two", [["one", "three"]]), ("three", [["one"], ["two"]])],
+)
+async def test_one_who_leaves_during_the_first_try_is_not_in_the_second(
+    table: OwnTable, leaves: str, asked: list[list[str]]
+) -> None:
+    late_refusal = replace(cancelled("None", "TransactionConflict", "None"), hangs=True)
+    script = ScriptedHttp([late_refusal, Answer()])
     async with script.serving() as url, table.client_at(url) as client:
         desk = Desk(GatheredWrites(client))
-        first, second, third = await desk.takes(change("one"), change("two"), change("three"))
+        waiting = dict(zip(KEYS, await desk.takes(*map(change, KEYS)), strict=True))
         desk.gathered.hasten()
-        await until(lambda: len(script.asked) == 2)
-        second.cancel()
-        script._over.set()  # pyright: ignore[reportPrivateUsage]
+        await until(lambda: len(script.asked) == 1)
+        waiting.pop(leaves).cancel()
+        script.go_on()
 
-        assert await outcomes([first, third]) == [None, None]
-    assert keys_asked(script.asked) == [["one", "two", "three"], ["one"], ["three"]]
+        assert await outcomes([*waiting.values()]) == [None, None]
+    assert keys_asked(script.asked) == [list(KEYS), *asked]
 
 
 async def test_there_is_neither_a_task_nor_a_timer_while_nothing_waits(desk: Desk) -> None:

@@ -27,6 +27,21 @@ async def test_a_hanging_answer_never_comes_and_does_not_hold_up_the_end() -> No
             await client.get("/")
 
 
+async def test_a_hanging_answer_comes_when_it_is_let() -> None:
+    script = ScriptedHttp([Answer(400, hangs=True)])
+    async with (
+        asyncio.timeout(20),
+        script.serving() as url,
+        httpx2.AsyncClient(base_url=url, trust_env=False) as client,
+    ):
+        asking = asyncio.create_task(client.get("/"))
+        while not script.asked:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.005)
+        assert not asking.done()
+        script.go_on()
+        assert (await asking).status_code == 400
+
+
 async def test_a_dripping_body_has_no_end() -> None:
     script = ScriptedHttp([DRIPS])
     async with (
