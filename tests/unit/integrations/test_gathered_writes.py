@@ -318,15 +318,21 @@ async def test_what_waits_at_the_end_is_written_first(table: OwnTable, desk: Des
 async def test_a_table_that_does_not_answer_holds_the_end_up_for_so_long_only(
     table: OwnTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "SAVE_MS", 100)
-    async with ScriptedHttp([HANGS]).serving() as url, table.client_at(url) as client:
+    monkeypatch.setattr(limits, "SAVE_MS", 3_600_000)  # a request that nothing else ends
+    monkeypatch.setattr(limits, "DYNAMODB_READ_S", 3_600)
+    script = ScriptedHttp([HANGS])
+    async with script.serving() as url, table.client_at(url) as client:
         desk = Desk(GatheredWrites(client))
         waiting = await desk.takes(change("one"), change("two"), change("one", "later"))
+        desk.gathered.hasten()
+        await until(lambda: len(script.asked) == 1)
+        monkeypatch.setattr(limits, "SAVE_MS", 50)
         async with asyncio.timeout(30):
             await desk.gathered.close()
 
         told = await outcomes(waiting)
-    assert all(isinstance(each, StoreError) for each in told)
+    assert [type(each) for each in told] == [StoreError, StoreError, StoreError]
+    assert len(script.asked) == 1
 
 
 async def test_closing_what_was_never_used_is_nothing(desk: Desk) -> None:
