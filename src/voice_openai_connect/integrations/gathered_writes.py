@@ -39,7 +39,8 @@ class _Waiting:
 
 
 class GatheredWrites:
-    """Each change waits for `CHECKPOINTS_GATHERED_MS` at the most, then all go that have come meanwhile.
+    """Each change waits for `CHECKPOINTS_GATHERED_MS` at the most, then all go that have come meanwhile. From then on
+    the table has `STEP_STORE_MS`, tries again included.
 
     A request does not wait for the one before it, unless both would change the same item. There is neither a task nor
     a timer while nothing waits.
@@ -127,15 +128,18 @@ class GatheredWrites:
 
     async def _send(self, batch: Sequence[_Waiting]) -> None:
         """Together, without those that stand in the way; these one by one. What is wrong with all is told to all."""
-        alone: list[_Waiting] = []
+        together, alone = batch, list[_Waiting]()
         try:
-            while len(batch) > 1:
-                batch, apart = await self._send_together(batch)
-                alone += apart
+            async with asyncio.timeout(limits.STEP_STORE_MS / 1_000):
+                while len(together) > 1:
+                    together, apart = await self._send_together(together)
+                    alone += apart
+                for each in (*together, *alone):
+                    await self._send_alone(each)
         except StoreError as error:
-            _tell([*batch, *alone], error.reason)
-        for each in (*batch, *alone):
-            await self._send_alone(each)
+            _tell(batch, error.reason)
+        except TimeoutError:
+            _tell(batch, "timeout")
 
     async def _send_together(self, batch: Sequence[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
         """Returns what can be tried together once more, and what only by itself. Raises `StoreError`."""

@@ -13,7 +13,8 @@ from voice_openai_connect.simulator.dynamo_table import OwnTable
 
 @pytest.fixture(autouse=True)
 def hardly_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`test_gathered_writes` is about waiting for others."""
+    """`test_gathered_writes` is about waiting for others, and for a table that takes its time."""
+    monkeypatch.setattr(limits, "STEP_STORE_MS", 20_000)
     monkeypatch.setattr(limits, "CHECKPOINTS_GATHERED_MS", 1)
 
 

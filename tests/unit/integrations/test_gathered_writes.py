@@ -22,6 +22,7 @@ NEVER_MET = "attribute_exists(never)"
 def only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing goes by itself while a test lasts: `hasten` is the clock."""
     monkeypatch.setattr(limits, "CHECKPOINTS_GATHERED_MS", 3_600_000)
+    monkeypatch.setattr(limits, "STEP_STORE_MS", 3_600_000)
 
 
 @dataclass
@@ -234,6 +235,25 @@ async def test_what_is_no_change_s_fault_is_told_to_all_and_not_made_worse(
 
     assert [each.reason for each in told if isinstance(each, StoreError)] == [reason, reason]
     assert len(script.asked) == 1
+
+
+async def test_a_table_that_does_not_answer_is_given_up_and_asked_again_by_the_next_change(
+    table: OwnTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = ScriptedHttp([HANGS, Answer()])
+    async with script.serving() as url, table.client_at(url) as client:
+        desk = Desk(GatheredWrites(client))
+        monkeypatch.setattr(limits, "STEP_STORE_MS", 200)
+        earlier = await desk.takes(change("one"), change("two"))
+        desk.gathered.hasten()
+        await until(lambda: len(script.asked) == 1)
+        monkeypatch.setattr(limits, "STEP_STORE_MS", 3_600_000)
+        later = await desk.takes(change("one", "later"))
+        told = await outcomes(earlier)
+
+        assert [each.reason for each in told if isinstance(each, StoreError)] == ["timeout", "timeout"]
+        assert await outcomes(later) == [None]
+    assert keys_asked(script.asked) == [["one", "two"], ["one"]]
 
 
 async def test_nobody_is_left_waiting_by_a_fault_of_our_own(table: OwnTable) -> None:
