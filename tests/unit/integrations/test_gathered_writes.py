@@ -243,6 +243,8 @@ async def test_a_table_that_does_not_answer_is_given_up_and_asked_again_by_the_n
     script = ScriptedHttp([HANGS, Answer()])
     async with script.serving() as url, table.client_at(url) as client:
         desk = Desk(GatheredWrites(client))
+        monkeypatch.setattr(limits, "SAVE_MS", 3_600_000)
+        monkeypatch.setattr(limits, "DYNAMODB_READ_S", 3_600)
         monkeypatch.setattr(limits, "STEP_STORE_MS", 200)
         earlier = await desk.takes(change("one"), change("two"))
         desk.gathered.hasten()
