@@ -10,7 +10,7 @@ FRAME_BYTES: Final = 160
 ULAW_SILENCE: Final = 0xFF
 """What the tail of an item is padded with: µ-law zero. 0x00 would be a click at full scale."""
 
-MARK_INTERVAL_MS: Final = 100
+MARK_INTERVAL_MS: Final = 200
 """How often played audio is acknowledged. Shorter costs messages, longer makes `heard` coarse."""
 UNSURE_MARK_INTERVAL_MS: Final = 20
 """While the line may run dry, as after silence, every frame gets its own mark: until one returns, nothing new counts as

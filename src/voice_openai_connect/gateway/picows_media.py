@@ -59,8 +59,6 @@ class PicowsMediaSocket(PicowsSocket):
         self.on_trouble: Callable[[str], None] = nobody_told
         self._opened = opened
         self._allowed = TokenBucket(limits.STREAM_MESSAGES_PER_S, limits.STREAM_MESSAGES_BURST)
-        self._credit = 0
-        """Messages that may come before the rate is looked at again."""
         self._flooded = False
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -91,19 +89,14 @@ class PicowsMediaSocket(PicowsSocket):
         self.resume_writing()
         super().on_ws_disconnected(transport)
 
-    def _take(self, text: str) -> None:
-        if not self._credit:
-            if not self._allowed.take(time.monotonic(), limits.STREAM_MESSAGES_TOGETHER):
-                return self._refuse_flood()
-            self._credit = limits.STREAM_MESSAGES_TOGETHER
-        self._credit -= 1
-        return super()._take(text)
-
-    def _refuse_flood(self) -> None:
+    def _allow_more(self) -> int:
+        if self._allowed.take(time.monotonic(), limits.STREAM_MESSAGES_TOGETHER):
+            return limits.STREAM_MESSAGES_TOGETHER
         if not self._flooded and not self._deaf:
             self._flooded = True
             self._end()
             self.on_trouble("flood")
+        return 0
 
     # --- a peer that does not read
 
