@@ -43,12 +43,11 @@ else:
 Pass = TypeVar("Pass")
 
 
-def _text_frame(message: bytes) -> bytes:
-    """A server's frame (RFC 6455, 5.2): whole, not masked."""
-    size = len(message)
+def _header(size: int) -> bytes:
+    """Of a server's frame with a whole text message (RFC 6455, 5.2), which is not masked."""
     if size < 126:  # noqa: PLR2004 - up to here the second byte is the size
-        return bytes((0x81, size)) + message
-    return b"\x81\x7e" + size.to_bytes(2) + message if size < 1 << 16 else b"\x81\x7f" + size.to_bytes(8) + message
+        return bytes((0x81, size))
+    return b"\x81\x7e" + size.to_bytes(2) if size < 1 << 16 else b"\x81\x7f" + size.to_bytes(8)
 
 
 class PicowsMediaSocket(PicowsSocket):
@@ -58,6 +57,9 @@ class PicowsMediaSocket(PicowsSocket):
         super().__init__(limits.TWILIO_MESSAGE_BYTES)
         self.on_trouble: Callable[[str], None] = nobody_told
         self._opened = opened
+        self._loop = asyncio.get_running_loop()
+        self._outbox: list[bytes] = []
+        """What has been sent in this turn of the loop."""
         self._allowed = TokenBucket(limits.STREAM_MESSAGES_PER_S, limits.STREAM_MESSAGES_BURST)
         self._flooded = False
         self._stalled: asyncio.TimerHandle | None = None
@@ -67,9 +69,23 @@ class PicowsMediaSocket(PicowsSocket):
         if self._closing or self._transport is None:
             return
         # Not by picows, which makes a system call of each: a reply's pieces and their marks come by the dozen.
-        self._transport.underlying_transport.write(_text_frame(message))
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox += (_header(len(message)), message)
+
+    def _flush(self) -> None:
+        if self._closing or self._transport is None:
+            return
+        self._transport.underlying_transport.write(b"".join(self._outbox))
+        self._outbox.clear()
         if self._stalled is not None and self.backlog_bytes > limits.OUTBOX_BYTES:
             self._give_up()
+
+    def begin_close(self, code: int) -> None:
+        """Say goodbye after what is queued."""
+        if self._outbox:
+            self._flush()
+        super().begin_close(code)
 
     async def deliver(self, heard: Heard) -> None:
         """Hand over every message from now on as it comes."""
