@@ -10,8 +10,9 @@ FRAME_BYTES: Final = 160
 ULAW_SILENCE: Final = 0xFF
 """What the tail of an item is padded with: µ-law zero. 0x00 would be a click at full scale."""
 
-MARK_INTERVAL_MS: Final = 100
-"""How often played audio is acknowledged. Shorter costs messages, longer makes `heard` coarse."""
+MARK_INTERVAL_MS: Final = 200
+"""How often played audio is acknowledged. Shorter costs messages; between two marks the clock counts, and
+`MARK_OVERDUE_MS` bounds how far it is believed."""
 UNSURE_MARK_INTERVAL_MS: Final = 20
 """While the line may run dry, as after silence, every frame gets its own mark: until one returns, nothing new counts as
 heard."""
@@ -22,7 +23,7 @@ MARK_OVERDUE_MS: Final = 250
 MARKS_GONE_MS: Final = 3_000
 """A mark this overdue does not come, for a lost packet is sent again within two seconds. Then the clock counts."""
 MARKS_OUT: Final = 1_000
-"""Marks that are waited for at once; `UNHEARD_AUDIO_MS` has 600 of them. The oldest are forgotten first."""
+"""Marks that are waited for at once; `UNHEARD_AUDIO_MS` has 300 of them. The oldest are forgotten first."""
 HOLD_AFTER_MS: Final = 2_200
 """Silence outside the caller's own turn before the holding sound. Four seconds are promised; a dial needs the rest."""
 HOLD_AFTER_BREAK_MS: Final = 500

@@ -6,6 +6,7 @@ picows parses and masks in C and calls back for each frame; no task and no queue
 import asyncio
 import contextlib
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -33,6 +34,8 @@ class PicowsSocket(WSListener):
     """
 
     def __init__(self, message_bytes: int) -> None:
+        self._credit = 0
+        """Messages that may come before `_allow_more` is asked."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the connection is gone."""
         self._message_bytes = message_bytes
@@ -138,16 +141,29 @@ class PicowsSocket(WSListener):
         self._wake(True)
 
     def _take(self, text: str) -> None:
-        if self._heard is None:
-            if not self._deaf:
-                self._held.append(text)
-                self._wake(False)
-            return
+        if not self._credit:
+            self._credit = self._allow_more()
+            if not self._credit:
+                return None
+        self._credit -= 1
+        heard = self._heard
+        if heard is None:
+            return self._hold(text)
         try:
-            if not self._heard(text):
+            if not heard(text):
                 self._wake(False)
         except Exception as error:  # noqa: BLE001 - it belongs to whoever waits in `listen`
             self._wake(error)
+        return None
+
+    def _hold(self, text: str) -> None:
+        if not self._deaf:
+            self._held.append(text)
+            self._wake(False)
+
+    def _allow_more(self) -> int:
+        """How many messages may come before this is asked again; none, if so many are not to be borne."""
+        return sys.maxsize
 
     # --- what picows calls
 
@@ -163,15 +179,13 @@ class PicowsSocket(WSListener):
         """A frame came; nearly every one is a whole message."""
         if frame.payload_size > self._message_bytes:
             return self._end()  # picows has said that it is too long, and hands it over all the same
-        if frame.msg_type == _TEXT and frame.fin and self._fragments is None:
-            try:
-                text = frame.get_payload_as_utf8_text()
-            except UnicodeDecodeError:
-                return self._refuse(transport, WSCloseCode.INVALID_TEXT)
-            self._take(text)
-        else:
-            self._unusual(transport, frame)
-        return None
+        if frame.msg_type != _TEXT or not frame.fin or self._fragments is not None:
+            return self._unusual(transport, frame)
+        try:
+            text = frame.get_payload_as_utf8_text()
+        except UnicodeDecodeError:
+            return self._refuse(transport, WSCloseCode.INVALID_TEXT)
+        return self._take(text)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is gone, from whichever side."""

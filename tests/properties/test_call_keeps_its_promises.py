@@ -34,7 +34,7 @@ ids = st.sampled_from(["a", "b", "c"])
 purposes = st.sampled_from(["reply", "greeting", "transfer", "goodbye", "summary"])
 events: st.SearchStrategy[ev.Event] = st.one_of(
     st.builds(ev.StreamStarted, st.just("MZ1")),
-    st.builds(ev.CallerAudio, st.sampled_from(["AAAA", "////" * 50])),
+    st.builds(ev.CallerAudio, st.sampled_from([bytes(3), b"\xff" * 150])),
     st.builds(ev.KeyPressed, st.sampled_from("0123*#")),
     st.builds(ev.StreamStopped),
     st.builds(ev.StreamLost, st.just("closed")),

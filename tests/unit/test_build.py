@@ -16,7 +16,7 @@ from voice_openai_connect.build import Counter, Parts, Process, Services, open_g
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
-from voice_openai_connect.call.commands import CancelResponse, ModelCommand
+from voice_openai_connect.call.commands import CancelResponse, ModelCommand, SendCallerAudio
 from voice_openai_connect.call.handover import HandoverRecord, Redemption
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
@@ -200,6 +200,9 @@ class OwnModel:
 
     def send(self, command: ModelCommand) -> None:
         self.sent.append(command)
+
+    def send_audio(self, audio: bytes) -> None:
+        self.send(SendCallerAudio(audio))
 
     async def close(self) -> None:
         return

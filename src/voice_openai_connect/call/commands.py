@@ -70,9 +70,9 @@ class ConfigureModel(ModelCommand):
 
 @dataclass(slots=True)
 class SendCallerAudio(ModelCommand):
-    """Pass one frame of the caller's voice on, unchanged base64 µ-law."""
+    """Pass one frame of the caller's voice on, unchanged."""
 
-    payload: str
+    audio: bytes
 
 
 @dataclass(slots=True)

@@ -1,7 +1,6 @@
 """Everything that can happen to a call. Past tense; each class is one plain fact.
 
-Audio is µ-law at 8 kHz throughout (8 bytes a millisecond). Upward it stays the base64 text Twilio sent;
-downward it is bytes. Times, where a field carries one, are milliseconds.
+Audio is µ-law at 8 kHz throughout (8 bytes a millisecond). Times, where a field carries one, are milliseconds.
 """
 
 from dataclasses import dataclass
@@ -28,9 +27,9 @@ class StreamStarted(Event):
 
 @dataclass(slots=True)
 class CallerAudio(Event):
-    """One frame of the caller's voice: base64 µ-law exactly as Twilio sent it (usually 20 ms, 216 characters)."""
+    """One frame of the caller's voice, exactly as Twilio sent it (usually 20 ms, 160 bytes)."""
 
-    payload: str
+    audio: bytes
 
 
 @dataclass(slots=True)

@@ -127,11 +127,11 @@ class Call:
     @_dispatch.on(ev.CallerAudio)
     def _caller_audio(self, event: ev.CallerAudio, _: int) -> list[Command]:
         if self.phase is Phase.STARTING or self.phase is Phase.RECOVERING:
-            self._model.keep(event.payload)
+            self._model.keep(event.audio)
             return []
         if self.phase is Phase.HANDING_OVER:
             return []  # the assistant has stopped listening; the person will hear the caller
-        return [SendCallerAudio(event.payload)]
+        return [SendCallerAudio(event.audio)]
 
     @_dispatch.on(ev.PlaybackReached)
     def _playback_reached(self, event: ev.PlaybackReached, now: int) -> list[Command]:

@@ -78,9 +78,9 @@ class ModelSessions:
         self._connects += 1
         return [ConnectModel()]
 
-    def keep(self, payload: str) -> None:
+    def keep(self, audio: bytes) -> None:
         """A frame of the caller's, for the time when there is a model."""
-        self._waiting_audio.add(payload)
+        self._waiting_audio.add(audio)
 
     # --- ready
 
@@ -93,11 +93,11 @@ class ModelSessions:
 
     def take_kept(self) -> tuple[list[Command], list[Command]]:
         """What the world hears of a model that is ready, and the caller's words for it, to be sent after all else."""
-        payloads, dropped_ms = self._waiting_audio.take()
+        frames, dropped_ms = self._waiting_audio.take()
         told: list[Command] = [CancelTimer(READY_TIMER), Tell(Fact.MODEL_READY)]
         if dropped_ms:
             told.append(Tell(Fact.FRAMES_DROPPED, "model_not_ready", dropped_ms))
-        return told, [SendCallerAudio(payload) for payload in payloads]
+        return told, [SendCallerAudio(audio) for audio in frames]
 
     def take_up_thread(self, now: int) -> list[Command]:
         """A new session has no memory: give it the turns as they were heard, and what has happened since."""

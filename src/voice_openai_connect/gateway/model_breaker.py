@@ -184,7 +184,7 @@ class _WatchedLeg:
         self._clock = clock
         self._settled = False
         """Whether it is known if this session came about."""
-        self.send = leg.send
+        self.send, self.send_audio = leg.send, leg.send_audio
         """Fifty times a second, so nothing stands between."""
 
     async def run(self, post: Post) -> None:

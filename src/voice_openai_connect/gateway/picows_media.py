@@ -43,12 +43,11 @@ else:
 Pass = TypeVar("Pass")
 
 
-def _text_frame(message: bytes) -> bytes:
-    """A server's frame (RFC 6455, 5.2): whole, not masked."""
-    size = len(message)
+def _header(size: int) -> bytes:
+    """Of a server's frame with a whole text message (RFC 6455, 5.2), which is not masked."""
     if size < 126:  # noqa: PLR2004 - up to here the second byte is the size
-        return bytes((0x81, size)) + message
-    return b"\x81\x7e" + size.to_bytes(2) + message if size < 1 << 16 else b"\x81\x7f" + size.to_bytes(8) + message
+        return bytes((0x81, size))
+    return b"\x81\x7e" + size.to_bytes(2) if size < 1 << 16 else b"\x81\x7f" + size.to_bytes(8)
 
 
 class PicowsMediaSocket(PicowsSocket):
@@ -58,9 +57,10 @@ class PicowsMediaSocket(PicowsSocket):
         super().__init__(limits.TWILIO_MESSAGE_BYTES)
         self.on_trouble: Callable[[str], None] = nobody_told
         self._opened = opened
+        self._loop = asyncio.get_running_loop()
+        self._outbox: list[bytes] = []
+        """What has been sent in this turn of the loop."""
         self._allowed = TokenBucket(limits.STREAM_MESSAGES_PER_S, limits.STREAM_MESSAGES_BURST)
-        self._credit = 0
-        """Messages that may come before the rate is looked at again."""
         self._flooded = False
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -69,9 +69,23 @@ class PicowsMediaSocket(PicowsSocket):
         if self._closing or self._transport is None:
             return
         # Not by picows, which makes a system call of each: a reply's pieces and their marks come by the dozen.
-        self._transport.underlying_transport.write(_text_frame(message))
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox += (_header(len(message)), message)
+
+    def _flush(self) -> None:
+        if self._closing or self._transport is None:
+            return
+        self._transport.underlying_transport.write(b"".join(self._outbox))
+        self._outbox.clear()
         if self._stalled is not None and self.backlog_bytes > limits.OUTBOX_BYTES:
             self._give_up()
+
+    def begin_close(self, code: int) -> None:
+        """Say goodbye after what is queued."""
+        if self._outbox:
+            self._flush()
+        super().begin_close(code)
 
     async def deliver(self, heard: Heard) -> None:
         """Hand over every message from now on as it comes."""
@@ -91,19 +105,14 @@ class PicowsMediaSocket(PicowsSocket):
         self.resume_writing()
         super().on_ws_disconnected(transport)
 
-    def _take(self, text: str) -> None:
-        if not self._credit:
-            if not self._allowed.take(time.monotonic(), limits.STREAM_MESSAGES_TOGETHER):
-                return self._refuse_flood()
-            self._credit = limits.STREAM_MESSAGES_TOGETHER
-        self._credit -= 1
-        return super()._take(text)
-
-    def _refuse_flood(self) -> None:
+    def _allow_more(self) -> int:
+        if self._allowed.take(time.monotonic(), limits.STREAM_MESSAGES_TOGETHER):
+            return limits.STREAM_MESSAGES_TOGETHER
         if not self._flooded and not self._deaf:
             self._flooded = True
             self._end()
             self.on_trouble("flood")
+        return 0
 
     # --- a peer that does not read
 

@@ -33,6 +33,10 @@ class ModelLeg(Protocol):
         """Carry out a command. Never blocks; before the socket is open and after it is closed it does nothing."""
         ...
 
+    def send_audio(self, audio: bytes) -> None:
+        """Carry out `SendCallerAudio(audio)`, which comes fifty times a second and needs no command for it."""
+        ...
+
     async def close(self) -> None:
         """Close the socket and end `run`. May be called twice."""
         ...

@@ -113,18 +113,21 @@ class RealtimeLeg:
 
         If the model has stopped reading and too much is waiting for it, the session is given up.
         """
-        socket = self._socket
-        if type(command) is commands.SendCallerAudio:
-            message = self._audio(command.payload)
+        if isinstance(command, commands.SendCallerAudio):
+            self.send_audio(command.audio)
         elif isinstance(command, commands.DisconnectModel):
-            return self._hang_up()
-        elif isinstance(command, commands.ConnectModel):
-            return None
-        else:
-            message = self._written(command)
+            self._hang_up()
+        elif not isinstance(command, commands.ConnectModel):
+            self._send(self._written(command))
+
+    def send_audio(self, audio: bytes) -> None:
+        """Carry out `SendCallerAudio(audio)`: µ-law at 8 kHz."""
+        self._send(encode_audio(audio if self._transcoder is None else self._transcoder.to_model(audio)))
+
+    def _send(self, message: bytes) -> None:
+        socket = self._socket
         if socket is not None and not socket.send(message):
             self._give_up(socket, "outbox_full")
-        return None
 
     async def close(self) -> None:
         """Close the socket and end `run`. May be called twice."""
@@ -187,9 +190,6 @@ class RealtimeLeg:
         if self._transcoder is None:
             return events
         return tuple(heard for event in events for heard in self._transcoder.from_model(event))
-
-    def _audio(self, payload: str) -> bytes:
-        return encode_audio(payload if self._transcoder is None else self._transcoder.to_model(payload))
 
     def _written(self, command: ModelCommand) -> bytes:
         if isinstance(command, commands.ConfigureModel):

@@ -5,8 +5,6 @@ The rates differ by exactly three, so one short filter serves both ways: 97 taps
 (docs/decisions/0009).
 """
 
-import base64
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -106,9 +104,9 @@ class Transcoder:
         self._down = Downsampler()
         self._item_id = ""
 
-    def to_model(self, payload: str) -> str:
-        """One frame of the caller's: base64 µ-law as base64 PCM."""
-        return base64.b64encode(self._up.feed(base64.b64decode(payload))).decode()
+    def to_model(self, audio: bytes) -> bytes:
+        """One frame of the caller's: µ-law as PCM."""
+        return self._up.feed(audio)
 
     def from_model(self, event: Event) -> tuple[Event, ...]:
         """The same event with µ-law instead of PCM; the end of an item brings what was held back of it."""

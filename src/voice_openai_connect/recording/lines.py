@@ -1,9 +1,9 @@
 """The lines of a recording: JSON, one line a step, the head first. Only what `stand_ins` made is ever written.
 
     {"recording": "voice-openai-connect", "version": 1, "identity": {...}, "settings": {...}}
-    {"now": 81020, "event": {"type": "CallerAudio", "payload": 216}, "commands": [{"type": "SendCallerAudio", ...}]}
+    {"now": 81020, "event": {"type": "CallerAudio", "audio": 160}, "commands": [{"type": "SendCallerAudio", ...}]}
 
-Audio is its length: characters of base64 upward, bytes downward. Nothing here can make a class that is not an event.
+Audio is its length in bytes. Nothing here can make a class that is not an event.
 """
 
 from collections.abc import Sequence
@@ -129,8 +129,6 @@ def plain(stood_in: ev.Event | do.Command) -> Plain:
     fields: Plain = {"type": type(stood_in).__name__, **asdict(stood_in)}
     if isinstance(stood_in, do.CloseStream):
         fields["next_step"]["type"] = type(stood_in.next_step).__name__
-    if "payload" in fields:
-        fields["payload"] = len(fields["payload"])
     if "audio" in fields:
         audio = fields["audio"]
         fields["audio"] = {"wrong": len(audio)} if stand_ins.sounds_wrong(audio) else len(audio)
@@ -187,8 +185,6 @@ def _event(fields: Plain) -> ev.Event:
     kind = EVENTS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise ValueError(f"there is no event {name!r}")
-    if "payload" in rest:
-        rest["payload"] = "A" * _length(rest["payload"])
     if "audio" in rest:
         audio = rest["audio"]
         wrong = isinstance(audio, dict)

@@ -103,7 +103,7 @@ def _states(led_to: Facts, fact: Fact) -> bool:
 
 
 def _caller_audio(real: ev.CallerAudio, _: Facts, __: CallSettings) -> ev.Event:
-    return ev.CallerAudio("A" * len(real.payload))
+    return ev.CallerAudio(silence(len(real.audio)))
 
 
 def _model_audio(real: ev.ModelAudio, led_to: Facts, _: CallSettings) -> ev.Event:
@@ -246,7 +246,7 @@ def _attach(real: do.AttachTicket) -> do.Command:
 
 _COMMANDS: Final[dict[type[do.Command], Callable[[Any], do.Command]]] = {
     do.PlayAudio: lambda real: do.PlayAudio(silence(len(real.audio))),
-    do.SendCallerAudio: lambda real: do.SendCallerAudio("A" * len(real.payload)),
+    do.SendCallerAudio: lambda real: do.SendCallerAudio(silence(len(real.audio))),
     do.RequestResponse: lambda real: replace(real, instructions=some(real.instructions)),
     do.RequestSummary: lambda _: do.RequestSummary(""),
     do.AddText: lambda real: replace(real, text=""),

@@ -32,6 +32,7 @@ from multiprocessing import get_context
 from random import Random
 from typing import Final
 
+from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.checkpoint import LOST, Checkpoint
 from voice_openai_connect.call.next_step import DialPerson, NextStep, PromiseCallBack, ResumeStream
@@ -206,7 +207,7 @@ class Simulation:
             return
         if stream is None or stream.closing:
             return
-        stream.post(ev.CallerAudio("A" * 216))
+        stream.post(ev.CallerAudio(bytes(limits.FRAME_BYTES)))
         audible = stream.line.audible
         if audible or self._scene.speaking or self._turns.ours:
             self._quiet_since = now

@@ -134,7 +134,7 @@ def _tool(tool: ToolSpec) -> Json:
 
 
 class _Append(msgspec.Struct, tag_field="type", tag="input_audio_buffer.append", gc=False):
-    audio: str
+    audio: bytes
 
 
 def encode(command: ModelCommand, *, event_id: str = "") -> bytes:
@@ -144,16 +144,16 @@ def encode(command: ModelCommand, *, event_id: str = "") -> bytes:
     message of their own (connect, configure, disconnect).
     """
     if isinstance(command, commands.SendCallerAudio):
-        return encode_audio(command.payload)
+        return encode_audio(command.audio)
     message = _message(command)
     if event_id:
         message["event_id"] = event_id
     return _json(message)
 
 
-def encode_audio(payload: str) -> bytes:
-    """The message for one frame of the caller's, in base64: the one that goes fifty times a second."""
-    return _encoder.encode(_Append(payload))
+def encode_audio(audio: bytes) -> bytes:
+    """The message for one frame of the caller's: the one that goes fifty times a second."""
+    return _encoder.encode(_Append(audio))
 
 
 def _message(command: ModelCommand) -> Json:

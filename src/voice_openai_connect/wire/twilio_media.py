@@ -4,13 +4,12 @@ Field names and rules are those of Twilio's "WebSocket messages" page. Twilio wr
 forms are read. What Twilio may add later, fields or events, is passed over.
 """
 
-from binascii import a2b_base64
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from voice_openai_connect.call.events import CallerAudio, Event, KeyPressed, PlaybackReached, StreamStopped
+from voice_openai_connect.call.events import Event, KeyPressed, PlaybackReached, StreamStopped
 from voice_openai_connect.wire.errors import WireError
 from voice_openai_connect.wire.strict_json import decode_known
 
@@ -62,7 +61,8 @@ class _StartBody(msgspec.Struct, rename="camel"):
 
 
 class _MediaBody(msgspec.Struct, gc=False):
-    payload: str
+    payload: bytes
+    """msgspec decodes the base64, strictly and in a fifth of the time that `binascii` takes."""
     track: str = "inbound"
     chunk: str | int = ""
 
@@ -119,14 +119,18 @@ class MediaReader:
         """True once `connected` was read. Twilio sends it first, so a socket that begins otherwise is not Twilio's."""
         self.frames = 0
         """Frames of the caller's voice that were read."""
-        self.frames_lost = 0
-        """Frames that Twilio numbered but did not send: it drops audio when it is read too slowly (warning 31930)."""
         self._started = False
-        self._last_chunk = 0
+        self._last_chunk: str | int = ""
 
-    def read(self, text: str) -> Event | StreamStart | None:
+    @property
+    def frames_lost(self) -> int:
+        """Frames that Twilio numbered but did not send: it drops audio when it is read too slowly (warning 31930)."""
+        return max(0, _number(self._last_chunk) - self.frames)
+
+    def read(self, text: str) -> bytes | Event | StreamStart | None:
         """What one message means: an event of the call, the start of the stream, or None if nothing follows from it.
 
+        A frame of the caller's voice is its µ-law bytes as they are: fifty a second, and mostly only passed on.
         None stands for `connected`, events and tracks we do not use, a repeated `start`, and whatever comes before
         `start`. Raises WireError for malformed JSON, missing or wrongly typed fields, audio that is empty or not
         base64, and keys that do not exist.
@@ -136,7 +140,7 @@ class MediaReader:
         except (msgspec.MsgspecError, RecursionError, UnicodeError):  # once more, to learn what it is, or to say so
             message = decode_known(_known, _head, _KNOWN_EVENTS, text, "a media stream message")
         if type(message) is _Media:
-            return self._caller_audio(message.media) if self._started else None
+            return self._voice(message.media) if self._started else None
         if isinstance(message, _Connected):
             self.connected = True
             return None
@@ -144,21 +148,14 @@ class MediaReader:
             return self._stream_start(message.start)
         return _rare_event(message) if self._started else None
 
-    def _caller_audio(self, media: _MediaBody) -> CallerAudio | None:
+    def _voice(self, media: _MediaBody) -> bytes | None:
         if media.track != "inbound":
             return None
-        try:  # decoding is the cheapest whole check there is (about 1 µs); the text itself travels on unchanged
-            audio = a2b_base64(media.payload, strict_mode=True)
-        except ValueError:
-            raise WireError("the caller's audio is not base64") from None
-        if not audio:
+        if not media.payload:
             raise WireError("a frame of the caller's audio is empty")
         self.frames += 1
-        chunk = _number(media.chunk)
-        if chunk > self._last_chunk:
-            self.frames_lost += chunk - self._last_chunk - 1
-            self._last_chunk = chunk
-        return CallerAudio(media.payload)
+        self._last_chunk = media.chunk
+        return media.payload
 
     def _stream_start(self, start: _StartBody) -> StreamStart | None:
         if self._started:

@@ -40,7 +40,7 @@ def test_the_gateway_s_own_configuration_is_taken(update: dict[str, Any]):
 @pytest.mark.parametrize(
     "command",
     [
-        do.SendCallerAudio("/w=="),
+        do.SendCallerAudio(b"\xff"),
         do.RequestResponse("greeting", "Say hello."),
         do.RequestResponse("reply"),
         do.RequestSummary("Write a note."),

@@ -100,7 +100,7 @@ def test_a_reply_that_the_model_begins_by_itself_meanwhile_is_stopped(talking: L
 def test_the_model_hears_no_more_of_the_caller_once_a_person_is_on_the_way(talking: Line) -> None:
     escalate(talking)
 
-    assert talking.post(ev.CallerAudio("x"), ev.CallerSpeechStarted("u2")) == []
+    assert talking.post(ev.CallerAudio(b"x"), ev.CallerSpeechStarted("u2")) == []
 
 
 def test_a_summary_that_does_not_come_is_made_from_the_turns(talking: Line) -> None:

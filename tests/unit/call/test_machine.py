@@ -49,10 +49,10 @@ def test_the_disclosure_and_greeting_come_first_word_for_word(line: Line) -> Non
 
 def test_what_the_caller_said_before_the_model_was_ready_is_passed_on_in_order(line: Line) -> None:
     assert not line.call.passes_audio
-    line.post(ev.StreamStarted("MZ1"), ev.CallerAudio("one"), ev.CallerAudio("two"), ev.ModelConnected())
-    line.post(ev.ModelConfigured("audio/pcmu", "audio/pcmu"), ev.CallerAudio("three"))
+    line.post(ev.StreamStarted("MZ1"), ev.CallerAudio(b"one"), ev.CallerAudio(b"two"), ev.ModelConnected())
+    line.post(ev.ModelConfigured("audio/pcmu", "audio/pcmu"), ev.CallerAudio(b"three"))
 
-    assert [c.payload for c in line.sent(do.SendCallerAudio)] == ["one", "two", "three"]
+    assert [c.audio for c in line.sent(do.SendCallerAudio)] == [b"one", b"two", b"three"]
 
 
 def test_a_model_that_cannot_be_reached_is_tried_twice_and_then_a_person_is_called(line: Line) -> None:
@@ -78,7 +78,7 @@ def test_a_model_that_is_not_ready_in_time_is_given_up(line: Line) -> None:
 
 def test_caller_audio_goes_up_unchanged(talking: Line) -> None:
     assert talking.call.passes_audio
-    assert talking.post(ev.CallerAudio("exactly+this/=")) == [do.SendCallerAudio("exactly+this/=")]
+    assert talking.post(ev.CallerAudio(b"exactly this")) == [do.SendCallerAudio(b"exactly this")]
 
 
 # --- barge-in
@@ -194,7 +194,7 @@ def test_a_model_lost_in_mid_call_is_tried_once_more_and_given_what_was_heard(ta
 def test_the_settings_come_before_the_history_and_the_history_before_the_callers_voice(talking: Line) -> None:
     talking.post(ev.ModelLost("reset"))
     talking.commands.clear()
-    talking.post(ev.CallerAudio("spoken meanwhile"))
+    talking.post(ev.CallerAudio(b"spoken meanwhile"))
     recovered(talking)
 
     order = [type(c) for c in talking.commands if isinstance(c, do.ModelCommand)]

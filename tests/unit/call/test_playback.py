@@ -82,13 +82,13 @@ def test_audio_sent_in_one_moment_may_arrive_apart_so_its_beginning_waits_for_ma
 
 def test_the_mark_with_the_least_delay_tells_best() -> None:
     playback = Playback()
-    *names, settled, last = marks(playback.add("r", "i", bytes(3_360), now=0))
+    *names, settled, last = marks(playback.add("r", "i", bytes(4_960), now=0))
     settle(playback, names, at=50)
-    playback.reached(settled, now=320)  # 20 ms late, the others 50
-    playback.reached(last, now=580)  # 180 ms late
+    playback.reached(settled, now=420)  # 20 ms late, the others 50
+    playback.reached(last, now=780)  # 180 ms late
     playback.add("r", "i", bytes(8_000), now=100)
 
-    assert playback.heard_ms(now=605) == 585
+    assert playback.heard_ms(now=805) == 785
 
 
 def test_what_comes_after_a_silence_waits_for_its_own_mark() -> None:
@@ -293,10 +293,10 @@ def test_marks_that_come_back_leave_nothing_to_look_at() -> None:
 def test_as_long_as_marks_come_back_the_look_is_put_off() -> None:
     playback = Playback()
     commands = playback.add("r", "i", bytes(80_000), now=0)
-    playback.reached(marks(commands)[27], now=2_050)
+    playback.reached(marks(commands)[18], now=2_050)
     (next_look,) = playback.look(now=due(commands)[0])
 
-    assert next_look == SetTimer(MARKS_TIMER, 2_100 + limits.MARKS_GONE_MS)
+    assert next_look == SetTimer(MARKS_TIMER, 2_200 + limits.MARKS_GONE_MS)
 
 
 def test_marks_that_never_come_back_do_not_pile_up() -> None:

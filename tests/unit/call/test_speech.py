@@ -125,8 +125,8 @@ def test_once_something_has_been_heard_there_is_room_for_as_much() -> None:
     voice.audio(ModelAudio("r1", "i1", bytes(limits.UNHEARD_AUDIO_MS * limits.BYTES_PER_MS)), now=0)
     voice.response_finished("r1", now=0)
     begun(voice)
-    for mark in range(11, 109):
-        voice.reached(f"m{mark}", now=200 + (mark - 10) * 100)
+    for mark in range(11, 60):
+        voice.reached(f"m{mark}", now=200 + (mark - 10) * 200)
     commands = voice.audio(ModelAudio("r2", "i2", bytes(20_000 * limits.BYTES_PER_MS)), now=10_000)
 
     assert sent_ms(commands) == 10_000

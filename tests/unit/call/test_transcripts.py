@@ -183,7 +183,7 @@ CALLS: dict[str, tuple[Step, ...]] = {
         *TALKING,
         *turn("hello"),
         ev.ModelLost("reset"),
-        ev.CallerAudio("A" * 216),
+        ev.CallerAudio(b"A" * 160),
         *READY[1:],
         *speech("back"),
         300,
@@ -197,9 +197,9 @@ CALLS: dict[str, tuple[Step, ...]] = {
     "a model with another format": (*READY[:2], ev.ModelConfigured("audio/pcmu", "audio/pcm"), 60_000),
     "words before the model is ready": (
         READY[0],
-        *[ev.CallerAudio("A" * 216)] * 110,
+        *[ev.CallerAudio(b"A" * 160)] * 110,
         *READY[1:],
-        ev.CallerAudio("B" * 216),
+        ev.CallerAudio(b"B" * 160),
         ev.StreamStopped(),
     ),
     "keys": (*TALKING, *[ev.KeyPressed(key) for key in "47#"], limits.KEYS_PAUSE_MS, ev.StreamStopped()),
@@ -369,8 +369,8 @@ def written(what: ev.Event | do.Command, now: int) -> str:
     match what:
         case ev.ModelAudio(audio=audio) | do.PlayAudio(audio=audio):
             return f"{type(what).__name__} {len(audio) // limits.BYTES_PER_MS} ms"
-        case ev.CallerAudio(payload=payload) | do.SendCallerAudio(payload=payload):
-            return f"{type(what).__name__} {payload[:1]}"
+        case ev.CallerAudio(audio=audio) | do.SendCallerAudio(audio=audio):
+            return f"{type(what).__name__} {audio[:1].decode()}"
         case do.SetTimer(name=name, at=at):
             return f"SetTimer {name} in {at - now} ms"
         case do.RequestSummary():

@@ -112,6 +112,9 @@ class Leg:
     def send(self, command: do.ModelCommand) -> None:
         self.sent.append(command)
 
+    def send_audio(self, audio: bytes) -> None:
+        self.send(do.SendCallerAudio(audio))
+
     async def close(self) -> None:
         self.closed.set()
 

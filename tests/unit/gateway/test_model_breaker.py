@@ -8,7 +8,7 @@ import pytest
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
-from voice_openai_connect.call.commands import ConfigureModel, ModelCommand
+from voice_openai_connect.call.commands import ConfigureModel, ModelCommand, SendCallerAudio
 from voice_openai_connect.gateway.model_breaker import Breaker, ModelBreaker
 from voice_openai_connect.gateway.ports import ModelLeg, Post
 
@@ -110,6 +110,9 @@ class Leg:
     def send(self, command: ModelCommand) -> None:
         self.sent.append(command)
 
+    def send_audio(self, audio: bytes) -> None:
+        self.send(SendCallerAudio(audio))
+
     async def close(self) -> None:
         self.closes += 1
         self.says.put_nowait(None)
@@ -192,8 +195,9 @@ async def test_a_watched_leg_passes_on_what_both_sides_say() -> None:
     desk, leg = Desk(), Leg()
     watched = desk.breaker.watched(leg)
     watched.send(ConfigureModel())
+    watched.send_audio(b"\xff")
 
-    assert leg.sent == [ConfigureModel()]
+    assert leg.sent == [ConfigureModel(), SendCallerAudio(b"\xff")]
     events = [ev.ModelConnected(), CONFIGURED, ev.ModelErred("some_error", None), UNREACHABLE]
     assert await desk.session(*events) == events
 

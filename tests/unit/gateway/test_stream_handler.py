@@ -70,7 +70,7 @@ async def test_what_the_caller_is_to_hear_goes_out_in_order_and_exactly(make_sta
 
 
 async def test_what_the_model_is_to_do_reaches_the_model_in_order(make_stage: MakeStage) -> None:
-    asked: list[do.ModelCommand] = [do.ConfigureModel(), do.SendCallerAudio("AAAA"), do.RequestResponse("reply")]
+    asked: list[do.ModelCommand] = [do.ConfigureModel(), do.SendCallerAudio(bytes(3)), do.RequestResponse("reply")]
     stage = make_stage(on_start(do.ConnectModel(), *asked, do.TruncateItem("i", 20), do.DeleteItem("j")))
     await stage.whole_call()
 
@@ -245,7 +245,7 @@ async def test_a_slow_tool_does_not_delay_audio(make_stage: MakeStage) -> None:
     stage = make_stage(
         {
             ev.StreamStarted: (do.ConnectModel(), ASKED[do.RunTool]),
-            ev.CallerAudio: (do.SendCallerAudio("AAAA"), do.PlayAudio(bytes(160))),
+            ev.CallerAudio: (do.SendCallerAudio(bytes(3)), do.PlayAudio(bytes(160))),
         },
         does=slow,
     )
@@ -255,7 +255,7 @@ async def test_a_slow_tool_does_not_delay_audio(make_stage: MakeStage) -> None:
     stage.line.says("dtmf", dtmf={"digit": "1"})
     await stage.call.until(ev.KeyPressed)
 
-    assert stage.leg.sent == [do.SendCallerAudio("AAAA")] * 3
+    assert stage.leg.sent == [do.SendCallerAudio(bytes(3))] * 3
     assert len(stage.line.sent) == 3
     assert stage.call.saw(ev.ToolFinished) == []
     may_finish.set()

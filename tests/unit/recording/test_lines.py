@@ -25,10 +25,10 @@ def test_every_kind_of_event_can_be_read_back() -> None:
 
 
 def test_audio_is_its_length(call_settings: CallSettings) -> None:
-    up = json.loads(step_line(5, ev.CallerAudio("ABCD"), (do.SendCallerAudio("ABCD"),), call_settings))
+    up = json.loads(step_line(5, ev.CallerAudio(b"ABCD"), (do.SendCallerAudio(b"ABCD"),), call_settings))
     down = json.loads(step_line(5, ev.ModelAudio("r", "i", b"abc"), (do.PlayAudio(b"abc"),), call_settings))
 
-    assert (up["event"]["payload"], up["commands"][0]["payload"]) == (4, 4)
+    assert (up["event"]["audio"], up["commands"][0]["audio"]) == (4, 4)
     assert (down["event"]["audio"], down["commands"][0]["audio"]) == (3, 3)
 
 
@@ -81,7 +81,7 @@ def test_who_is_missing_can_be_read_back(identity: CallIdentity, call_settings: 
         b'{"now": 1, "event": {"type": 5}, "commands": []}\n',
         b'{"now": "x", "event": {"type": "StreamStopped"}, "commands": []}\n',
         b'{"now": 1, "event": {"type": "StreamStopped", "more": 1}, "commands": 3}\n',
-        b'{"now": 1, "event": {"type": "CallerAudio", "payload": 99999999999}, "commands": []}\n',
+        b'{"now": 1, "event": {"type": "CallerAudio", "audio": 99999999999}, "commands": []}\n',
         b'{"now": 1, "event": {"type": "ModelAudio", "audio": {}}, "commands": []}\n',
         b"[" * 100_000,
     ],

@@ -120,7 +120,7 @@ def test_the_step_that_breaks_a_call_is_written_down(
     recorded_call.handle(ev.StreamStarted("MZ1"), 0)
     monkeypatch.setattr(recorded_call, "_model", None)
     with pytest.raises(AttributeError):
-        recorded_call.handle(ev.CallerAudio("AAAA"), 1)
+        recorded_call.handle(ev.CallerAudio(b"AAAA"), 1)
     recorded_call.handle(ev.StreamStopped(), 2)
 
     (difference,) = replay(tmp_path / "CA1.jsonl").differences
