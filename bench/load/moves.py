@@ -23,7 +23,7 @@ ANSWER_S: Final = 30.0
 LEAVE_S: Final = 60.0
 EXIT_S: Final = 90.0
 STORE_WORK: Final = frozenset(
-    {"checkpoint", "save checkpoint", "remember step", "recall call", "take over", "close call"}
+    {"checkpoint", "bring back", "remember step", "recall call", "take over", "close call"}
     | {"note asked", "note stopped", "note dial", "read redemption", "revoke token", "save handover", "attach ticket"}
 )
 """What a gateway's log calls the work that the table does for it."""

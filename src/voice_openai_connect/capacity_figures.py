@@ -80,9 +80,6 @@ class Figures:
     checkpoints_per_answer: float = _figure(
         2, "checkpoints an answer", "counted: after the caller's words and after it"
     )
-    checkpoint_units: float = _figure(
-        2, "write units a KB of it", "DynamoDB, transactions: two, and 1 for a call that is alone (docs/decisions/0018)"
-    )
     writes_per_ending: float = _figure(2, "writes at the end of a call", "counted in a played call, 2026-11-22")
     writes_per_handover: float = _figure(6, "writes for a handover, the Lambda's included", "counted, 2026-11-22")
     reads_per_handover: float = _figure(3, "consistent reads for a handover", "counted, 2026-11-22")

@@ -235,6 +235,8 @@ DYNAMODB_CLASH_TRIES: Final = 4
 """At a transaction that clashes with somebody else's; each of them is over in milliseconds."""
 DYNAMODB_CLASH_WAIT_S: Final = 0.05
 """Before the second try; longer before each that follows."""
+DYNAMODB_LEFT_OUT_WAIT_S: Final = 0.05
+"""Before what DynamoDB left out of a request, for want of capacity, is asked for once more; it wants a pause there."""
 TOKENS_REMEMBERED: Final = 1_000
 """Handovers of this process whose token is known, so that a repeated save is the same save."""
 HUBSPOT_CONNECT_S: Final = 1.0
@@ -435,12 +437,14 @@ CHECKPOINTS_GATHERED_MS: Final = 300
 """How long a checkpoint waits for those of other calls, to be written with them in one request. A process that is
 killed loses what waits: a turn that ended that shortly before is not known at the next instance."""
 CHECKPOINTS_TOGETHER: Final = 25
-"""In one transaction. DynamoDB takes 100 changes and 4 MB (API reference, `TransactWriteItems`); so many stay below it
-even if every character took six bytes in JSON, and each item counted as it was and as it will be."""
+"""In one request. DynamoDB takes 25 and 16 MB (API reference, `BatchWriteItem`): far from it even if every character
+took six bytes in JSON."""
 CHECKPOINT_MS: Final = CHECKPOINTS_GATHERED_MS + STEP_STORE_MS
 """One checkpoint, from the turn's end until it is kept. The table has as long as for a step, beside the gathering."""
 CHECKPOINT_TTL_S: Final = 900
 """A caller may think for a while between two turns; after a quarter of an hour nobody is on that line any more."""
+STREAMS_LOOKED_BACK: Final = RESUMES + 1
+"""Of a call, for the latest that got as far as a checkpoint. If so many in a row did not, something is wrong."""
 MOVE_MS: Final = 9_000
 """How long a call may take to its next turn boundary when the process is to stop. Then it is moved in mid-sentence."""
 

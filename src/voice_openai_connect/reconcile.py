@@ -39,7 +39,7 @@ _TWILIO: Final = {
 }
 _TABLE: Final = {
     "missing_table": "Check DYNAMODB_TABLE_NAME and AWS_REGION; `voice-connect setup table` makes the table.",
-    "denied": "Give this process AWS credentials that may read the table (dynamodb:GetItem).",
+    "denied": "Give this process AWS credentials that may read the table (dynamodb:GetItem, BatchGetItem).",
 }
 _ELSEWHERE: Final = "Check the network path, then the service's status page; `voice-connect doctor` says more."
 

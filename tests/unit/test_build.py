@@ -148,6 +148,9 @@ class OwnStore:
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
         return
 
+    async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        return
+
     def hasten(self) -> None:
         return
 

@@ -104,7 +104,6 @@ def test_the_table_is_written_in_every_turn_and_some_more_at_the_end() -> None:
         answers_per_minute=2,
         checkpoint_kb=4.5,
         checkpoints_per_answer=3,
-        checkpoint_units=2,
         writes_per_ending=2,
         handover_share=0.5,
         writes_per_handover=6,
@@ -112,9 +111,9 @@ def test_the_table_is_written_in_every_turn_and_some_more_at_the_end() -> None:
     )
     table = plan(Load(100, minutes=3, calls_per_s=10), figures).table
 
-    assert table.writes_per_call == 18 * 5 * 2 + 2 + 3  # 18 checkpoints of five KB, each at two units
+    assert table.writes_per_call == 18 * 5 + 2 + 3  # 18 checkpoints of five KB
     assert table.reads_per_call == 0.5 * 3 * 2  # two read units of 4 KB
-    assert (table.writes_per_s, table.reads_per_s) == (1_850, 30)
+    assert (table.writes_per_s, table.reads_per_s) == (950, 30)
 
 
 def test_contacts_are_those_who_are_with_a_person_at_a_time() -> None:
@@ -150,7 +149,6 @@ def test_every_part_of_the_price_is_reckoned() -> None:
         busy_hours=100,
         checkpoint_kb=1,
         checkpoints_per_answer=2,
-        checkpoint_units=2,
         writes_per_ending=2,
         writes_per_handover=6,
         million_writes_usd=1,
@@ -167,7 +165,7 @@ def test_every_part_of_the_price_is_reckoned() -> None:
             "Twilio, media stream": 1.5 * 0.004,
             "Twilio, dial to Connect": (2 + 0.25) * 0.02,
             "Amazon Connect": 2 * 0.02,
-            "DynamoDB": (13 + 1.5 * 0.5) * 1e-6,  # 4 checkpoints at two, 2 at the end, 3 of a handover; 1.5 reads
+            "DynamoDB": (9 + 1.5 * 0.5) * 1e-6,  # 4 checkpoints, 2 at the end, 3 of a handover; 1.5 reads
             "compute": (0.04 + 1 * 0.005) / 3_600,  # one core and one GB, 3600 calls an hour
         }
     )

@@ -101,11 +101,16 @@ def test_gathering_takes_nothing_of_the_time_that_the_table_has_for_a_checkpoint
     assert limits.CHECKPOINT_MS - limits.CHECKPOINTS_GATHERED_MS >= limits.STEP_STORE_MS
 
 
-def test_checkpoints_of_the_longest_kind_fit_into_one_transaction() -> None:
-    longest = 6 * limits.CHECKPOINT_CHARS + 4_000  # \u0000 in JSON; names, a step and the rest of the item
+def test_checkpoints_of_the_longest_kind_fit_into_one_request() -> None:
+    longest = 6 * limits.CHECKPOINT_CHARS + 4_000  # \u0000 in JSON; names, and the rest of the item
 
-    assert limits.CHECKPOINTS_TOGETHER <= 100
-    assert 2 * limits.CHECKPOINTS_TOGETHER * longest < 4_000_000
+    assert limits.CHECKPOINTS_TOGETHER <= 25
+    assert longest < 400_000
+    assert limits.CHECKPOINTS_TOGETHER * longest < 16_000_000
+
+
+def test_a_call_that_breaks_as_often_as_it_may_still_finds_its_checkpoint() -> None:
+    assert limits.STREAMS_LOOKED_BACK > limits.RESUMES
 
 
 def test_a_handover_that_a_drain_orders_is_over_before_the_drain_is() -> None:

@@ -50,7 +50,7 @@ class CallMemory:
     async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
         """The caller goes back to the assistant: the conversation goes on from here, and no earlier step counts."""
         self._ours(call_sid).step = None
-        await self._did(self._store.save_checkpoint(call_sid, checkpoint, at_once=True), "save checkpoint")
+        await self._did(self._store.bring_back(call_sid, checkpoint), "bring back")
 
     async def recall(self, call_sid: str) -> CallItem:
         """What is known about this call; an empty item if nobody knows anything."""

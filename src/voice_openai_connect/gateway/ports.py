@@ -59,8 +59,12 @@ class HandoverStore(Protocol):
         ...
 
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
-        """Keep where the conversation is, for some minutes. It is newer than any step: the step is removed. Unless it
-        is wanted `at_once`, it may wait up to `CHECKPOINTS_GATHERED_MS` for other calls' to be written with."""
+        """Keep where the conversation is, for some minutes. Keeps all the rest. Unless it is wanted `at_once`, it may
+        wait up to `CHECKPOINTS_GATHERED_MS` for other calls' to be written with."""
+        ...
+
+    async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        """Keep, at once, that the caller goes back to the conversation as it is here: no earlier step counts."""
         ...
 
     def hasten(self) -> None:
@@ -72,8 +76,9 @@ class HandoverStore(Protocol):
         ...
 
     async def take_over(self, call_sid: str) -> CallItem:
-        """As `recall_call`, for a stream that goes on with the call. Steps and checkpoints of an earlier stream, which
-        an instance may still hold half open, are quietly dropped from now on."""
+        """As `recall_call`, for a stream that goes on with the call: no step that was kept before counts any more. An
+        instance may still hold an earlier stream half open: its steps are quietly dropped from now on, and its
+        checkpoints do not count once the new stream has kept one."""
         ...
 
     async def note_asked(self, call_sid: str) -> None:

@@ -3,14 +3,17 @@
 Several instances write to it, so each write sets what it knows and leaves the rest alone. An item is kept as long as
 its latest write says, and once the call is over for `ENDED_CALL_TTL_S`, whatever comes after that.
 
-Each stream that goes on with a call counts the item's `stream_number` up. An instance that still holds an earlier one,
-half open and without knowing, may not write over what the later one has written: its steps and checkpoints are dropped.
+Each stream that goes on with a call counts the item's `stream_number` up. An instance may still hold an earlier one,
+half open and without knowing: its steps are dropped. Checkpoints are items of their own, one a stream,
+`checkpoint#{CallSid}#{stream number}`, written whole and without a condition; the latest stream's that there is counts.
+They hold every word that is kept of a conversation, and are gone when the call is over, or after `CHECKPOINT_TTL_S`.
 """
 
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +23,7 @@ from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
-from voice_openai_connect.integrations.dynamo_client import Change, ConditionNotMetError, DynamoClient, Item
+from voice_openai_connect.integrations.dynamo_client import ConditionNotMetError, DynamoClient, Item, Whole
 from voice_openai_connect.integrations.gathered_writes import GatheredWrites
 
 _STEPS: Final[dict[str, type[NextStep]]] = {"dial": DialPerson, "hang_up": HangUp, "promise_call_back": PromiseCallBack}
@@ -47,15 +50,23 @@ class DynamoCalls:
             await self._client.update(_key(call_sid), f"SET next_step = :step, {_KEPT}", values, only_if=_NONE_LATER)
 
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
-        """Keep where the conversation is, unless a later stream has the call. It is newer than any step, which goes.
+        """Keep where our stream's conversation is. It counts for nothing once a later stream has kept its own.
 
         Waits a moment for others to be written with, unless it is wanted `at_once`.
         """
         text, until = msgspec.json.encode(checkpoint).decode(), self._client.now(limits.CHECKPOINT_TTL_S)
-        change = f"SET checkpoint = :text, checkpoint_until = :until, {_KEPT} REMOVE next_step"
-        values = {":text": text, ":until": until, ":ours": self._ours(call_sid)}
+        item = Whole(_checkpoint_key(call_sid, self._ours(call_sid)), {"checkpoint": text, "expires_at": until})
+        await self._checkpoints.write(item, at_once=at_once)
+
+    async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        """The conversation goes on from here, and no earlier step counts; unless a later stream has the call.
+
+        The step goes first: with neither, the caller would go to a person; with both, to one who was not there.
+        """
+        values = {":until": self._client.now(limits.CALL_ITEM_TTL_S), ":ours": self._ours(call_sid)}
         with suppress(ConditionNotMetError):
-            await self._checkpoints.write(Change(_key(call_sid), change, values, _NONE_LATER), at_once=at_once)
+            await self._client.update(_key(call_sid), f"SET {_KEPT} REMOVE next_step", values, only_if=_NONE_LATER)
+            await self.save_checkpoint(call_sid, checkpoint, at_once=True)
 
     def hasten(self) -> None:
         """Write now what waits to be written with others."""
@@ -66,10 +77,11 @@ class DynamoCalls:
         await self._checkpoints.close()
 
     async def take_over(self, call_sid: str) -> CallItem:
-        """What is kept, for a stream that goes on with the call. From now on an earlier stream can keep nothing."""
+        """What is kept, for a stream that goes on with the call. No earlier step counts from now on, and an earlier
+        stream can keep none."""
         values = {":one": 1, ":until": self._client.now(limits.CALL_ITEM_TTL_S)}
-        change = "ADD stream_number :one SET expires_at = if_not_exists(expires_at, :until)"
-        return self._read(call_sid, await self._client.updated(_key(call_sid), change, values))
+        change = "ADD stream_number :one SET expires_at = if_not_exists(expires_at, :until) REMOVE next_step"
+        return await self._read(call_sid, await self._client.updated(_key(call_sid), change, values))
 
     async def note_asked(self, call_sid: str) -> None:
         """Keep that Twilio asked just now. A question alone does not make an item be kept any longer."""
@@ -99,43 +111,72 @@ class DynamoCalls:
         return True
 
     async def close_call(self, call_sid: str, outcome: Outcome) -> None:
-        """The call is over: keep how, and remove every word of the conversation."""
+        """The call is over: keep how, and remove every word of the conversation.
+
+        Where the latter fails, or for streams before the latest 25, the words stay for what is left of
+        `CHECKPOINT_TTL_S`; nobody goes on from them.
+        """
         now, until = self._client.now(), self._client.now(limits.ENDED_CALL_TTL_S)
-        change = (
-            "SET outcome = :outcome, ended_at = :now, kept_until = :until, expires_at = :until"
-            " REMOVE checkpoint, checkpoint_until"
-        )
-        await self._client.update(_key(call_sid), change, {":outcome": outcome.value, ":now": now, ":until": until})
+        change = "SET outcome = :outcome, ended_at = :now, kept_until = :until, expires_at = :until"
+        values = {":outcome": outcome.value, ":now": now, ":until": until}
+        item = await self._client.updated(_key(call_sid), change, values)
+        keys = _checkpoint_keys(call_sid, item, limits.CHECKPOINTS_TOGETHER)
+        await self._checkpoints.write(*map(Whole, keys), at_once=True)
 
     async def recall_call(self, call_sid: str) -> CallItem:
         """Everything that is kept; an empty item if the call is unknown or its time is over."""
-        return self._read(call_sid, await self._client.get(_key(call_sid)))
+        return await self._read(call_sid, await self._client.get(_key(call_sid)))
 
     def _ours(self, call_sid: str) -> int:
         return self._streams.get(call_sid, 0)
 
-    def _read(self, call_sid: str, item: Item) -> CallItem:
+    async def _read(self, call_sid: str, item: Item) -> CallItem:
         """Whoever reads the item was asked by Twilio just now: no stream is later than the one it tells of."""
-        now = self._client.now()
-        self._streams[call_sid] = item.number("stream_number") or 0
+        self._streams[call_sid] = _latest_stream(item)
         self._streams.move_to_end(call_sid)
         if len(self._streams) > limits.STEPS_KEPT:
             self._streams.popitem(last=False)
-        if item.expired(now):
-            return CallItem()
-        until = item.number("checkpoint_until")
-        return CallItem(
-            step=_read_step(item.text("next_step")),
-            checkpoint=_read_checkpoint(item.text("checkpoint")) if until is None or until > now else None,
-            dials=_read_dials(item),
-            outcome=_read_outcome(item.text("outcome")),
-            asked_at=item.number("asked_at"),
-            stopped_stream=item.text("stopped_stream"),
-        )
+        known = CallItem() if item.expired(self._client.now()) else _read_call(item)
+        if known.outcome is not None:
+            return known
+        return replace(known, checkpoint=await self._checkpoint(_checkpoint_keys(call_sid, item)))
+
+    async def _checkpoint(self, keys: Sequence[str]) -> Checkpoint | None:
+        """The first that there is and that is not too old."""
+        found, now = await self._client.get_all(keys), self._client.now()
+        items = [found[key] for key in keys if key in found]
+        read = [_read_checkpoint(item.text("checkpoint")) for item in items if not item.expired(now)]
+        return next((checkpoint for checkpoint in read if checkpoint is not None), None)
 
 
 def _key(call_sid: str) -> str:
     return f"call#{call_sid}"
+
+
+def _latest_stream(item: Item) -> int:
+    """The number of the latest stream that has gone on with a call; 0 for a call's first."""
+    return item.number("stream_number") or 0
+
+
+def _checkpoint_key(call_sid: str, stream: int) -> str:
+    return f"checkpoint#{call_sid}#{stream}"
+
+
+def _checkpoint_keys(call_sid: str, item: Item, streams: int = limits.STREAMS_LOOKED_BACK) -> list[str]:
+    """Of so many streams, the latest first."""
+    latest = _latest_stream(item)
+    return [_checkpoint_key(call_sid, number) for number in range(latest, max(-1, latest - streams), -1)]
+
+
+def _read_call(item: Item) -> CallItem:
+    """What the item says itself, without the conversation."""
+    return CallItem(
+        step=_read_step(item.text("next_step")),
+        dials=_read_dials(item),
+        outcome=_read_outcome(item.text("outcome")),
+        asked_at=item.number("asked_at"),
+        stopped_stream=item.text("stopped_stream"),
+    )
 
 
 def _write_step(step: NextStep) -> str:

@@ -5,11 +5,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 from aiobotocore.config import AioConfig
 from botocore.exceptions import (
@@ -28,9 +28,12 @@ from voice_openai_connect.integrations.dynamo_setup import EXPIRY, KEY
 if TYPE_CHECKING:
     from aiobotocore.session import ClientCreatorContext
     from types_aiobotocore_dynamodb import DynamoDBClient
-    from types_aiobotocore_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
+    from types_aiobotocore_dynamodb.type_defs import (
+        AttributeValueTypeDef,
+        TransactWriteItemTypeDef,
+        WriteRequestUnionTypeDef,
+    )
 
-_T = TypeVar("_T")
 _THROTTLED: Final = frozenset(
     {
         "ProvisionedThroughputExceededException",
@@ -93,18 +96,6 @@ class ConditionNotMetError(StoreError):
         self.item = item
 
 
-class NotTogetherError(StoreError):
-    """None of several changes was made. `errors` says of each what was wrong with it; None where others were to blame.
-
-    `reason` is that of the first that says why.
-    """
-
-    def __init__(self, errors: Sequence[StoreError | None]) -> None:
-        self.errors: Final = tuple(errors)
-        self.first: Final = next((error for error in errors if error), StoreError("failed"))
-        super().__init__(self.first.reason)
-
-
 class Item:
     """An item as it was read: attributes as text or numbers, empty where they are missing or of another kind."""
 
@@ -144,6 +135,14 @@ class Change:
     change: str
     values: Values
     only_if: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole item, whatever is there now. Without `values` it is removed."""
+
+    key: str
+    values: Values | None = None
 
 
 class DynamoClient:
@@ -186,7 +185,6 @@ class DynamoClient:
                 read_timeout=limits.DYNAMODB_READ_S,
                 retries={"mode": "standard", "total_max_attempts": limits.DYNAMODB_ATTEMPTS},
                 max_pool_connections=limits.DYNAMODB_CONNECTIONS,
-                parameter_validation=False,  # ours are made here, and DynamoDB looks at them: 4 to 12 % of a write
             ),
         )
         self._client = await self._open.enter_async_context(client)
@@ -216,6 +214,32 @@ class DynamoClient:
             found = await self.raw.get_item(TableName=self.table, Key=_key(key), ConsistentRead=True)
         return Item(found.get("Item"))
 
+    async def get_all(self, keys: Sequence[str]) -> dict[str, Item]:
+        """Those of these items that there are, as they are at this moment; 100 keys at most. What the table leaves out
+        because it has too much to do is asked for again. Raises `StoreError`."""
+        wanted: Any = {self.table: {"Keys": [_key(key) for key in keys], "ConsistentRead": True}}
+        found: dict[str, Item] = {}
+        async with within_budget():
+            for done in range(limits.DYNAMODB_ATTEMPTS):
+                if done:
+                    await asyncio.sleep(limits.DYNAMODB_LEFT_OUT_WAIT_S)
+                answer = await self.raw.batch_get_item(RequestItems=wanted)
+                items = [Item(each) for each in answer.get("Responses", {}).get(self.table, [])]
+                found |= {item.text(KEY): item for item in items}
+                if not (wanted := answer.get("UnprocessedKeys")):
+                    return found
+        raise StoreError("throttled")
+
+    async def write_all(self, items: Sequence[Whole]) -> frozenset[str]:
+        """Put or remove items, each for itself, in one request: `CHECKPOINTS_TOGETHER` at most, and no key twice.
+
+        Returns the keys that the table left out because it has too much to do. Raises `StoreError`: nothing is known of
+        any of them then.
+        """
+        async with within_budget():
+            answer = await self.raw.batch_write_item(RequestItems={self.table: [_request(item) for item in items]})
+        return frozenset(_key_of(request) for request in answer.get("UnprocessedItems", {}).get(self.table, []))
+
     async def put(self, key: str, values: Values, *, only_if: str, given: Values) -> None:
         """Write a whole item. Raises `StoreError`, and `ConditionNotMetError` with the item that was there."""
         async with within_budget():
@@ -230,8 +254,7 @@ class DynamoClient:
     async def update(self, key: str, change: str, values: Values, *, only_if: str = "") -> None:
         """Change attributes of an item, made if there is none. `#t` stands for the key.
 
-        DynamoDB refuses it while a transaction with that item is under way; then it is tried again. Raises
-        `StoreError`, and `ConditionNotMetError` with the item as it was.
+        Raises `StoreError`, and `ConditionNotMetError` with the item as it was.
         """
         await self._update(key, change, values, only_if, "NONE")
 
@@ -243,19 +266,16 @@ class DynamoClient:
     async def _update(
         self, key: str, change: str, values: Values, only_if: str, wanted: Literal["NONE", "ALL_NEW"]
     ) -> Mapping[str, Any]:
-        async def once() -> Mapping[str, Any]:
-            async with within_budget():
-                return await self.raw.update_item(
-                    TableName=self.table,
-                    Key=_key(key),
-                    UpdateExpression=change,
-                    ExpressionAttributeValues=_written(values),
-                    ReturnValues=wanted,
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **_conditional(only_if),
-                )
-
-        return await _past_clashes(once)
+        async with within_budget():
+            return await self.raw.update_item(
+                TableName=self.table,
+                Key=_key(key),
+                UpdateExpression=change,
+                ExpressionAttributeValues=_written(values),
+                ReturnValues=wanted,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **_conditional(only_if),
+            )
 
     async def delete(self, key: str, *, only_if: str, given: Values) -> None:
         """Remove an item. Raises `StoreError`, and `ConditionNotMetError`."""
@@ -272,19 +292,22 @@ class DynamoClient:
 
         Raises `ConditionNotMetError` when a condition does not hold, and `StoreError`.
         """
-        try:
-            await _past_clashes(lambda: self.together_at_once(changes))
-        except NotTogetherError as error:
-            raise error.first from None
+        for done in range(1, limits.DYNAMODB_CLASH_TRIES):
+            try:
+                return await self._transact(changes)
+            except StoreError as error:
+                if error.reason != "conflict":
+                    raise
+            await asyncio.sleep(limits.DYNAMODB_CLASH_WAIT_S * done)
+        return await self._transact(changes)
 
-    async def together_at_once(self, changes: Sequence[Change]) -> None:
-        """As `together`, tried once. Raises `NotTogetherError` if any of them stood in the way, and `StoreError`."""
+    async def _transact(self, changes: Sequence[Change]) -> None:
         async with within_budget():
             await self.raw.transact_write_items(TransactItems=[_action(self.table, change) for change in changes])
 
     def _count_throttles(self, *, response: tuple[Any, dict[str, Any]] | None = None, **_: object) -> None:
         """Sees every answer before botocore decides whether to try again, and leaves that decision to it."""
-        if response and _THROTTLED.intersection(_codes(response[1])):
+        if response and (response[1].get("Error", {}).get("Code") in _THROTTLED or _left_out(response[1])):
             self._on_throttle()
 
 
@@ -300,6 +323,23 @@ def _value(value: Value) -> "AttributeValueTypeDef":
     if isinstance(value, frozenset):
         return {"SS": sorted(value)}
     return {"S": value} if isinstance(value, str) else {"N": str(value)}
+
+
+def _request(item: Whole) -> "WriteRequestUnionTypeDef":
+    if item.values is None:
+        return {"DeleteRequest": {"Key": _key(item.key)}}
+    return {"PutRequest": {"Item": {**_key(item.key), **_written(item.values)}}}
+
+
+def _key_of(request: Mapping[str, Any]) -> str:
+    """Of an item that was to be put or removed."""
+    about = request.get("PutRequest", {}).get("Item") or request["DeleteRequest"]["Key"]
+    return str(about[KEY]["S"])
+
+
+def _left_out(answer: Mapping[str, Any]) -> bool:
+    """Whether the table did a part only of what was asked."""
+    return bool(answer.get("UnprocessedItems") or answer.get("UnprocessedKeys"))
 
 
 def _conditional(only_if: str) -> dict[str, Any]:
@@ -319,18 +359,6 @@ def _action(table: str, change: Change) -> "TransactWriteItemTypeDef":
         item["UpdateExpression"] = change.change
         return {"Update": item}
     return {"Delete": item}
-
-
-async def _past_clashes(work: Callable[[], Awaitable[_T]]) -> _T:
-    """Tried again while it clashes with somebody else's transaction, which is over in milliseconds."""
-    for done in range(1, limits.DYNAMODB_CLASH_TRIES):
-        try:
-            return await work()
-        except StoreError as error:
-            if error.reason != "conflict":
-                raise
-        await asyncio.sleep(limits.DYNAMODB_CLASH_WAIT_S * done)
-    return await work()
 
 
 @asynccontextmanager
@@ -360,29 +388,11 @@ def _own(error: ClientError) -> StoreError:
     response: dict[str, Any] = cast("Any", error.response)
     code = str(response.get("Error", {}).get("Code", ""))
     if code == "TransactionCanceledException":
-        return NotTogetherError([_stated(reason) for reason in _causes(response)])
-    return _error(code, response)
-
-
-def _causes(response: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Why a transaction was cancelled: one for each of its changes, in their order."""
-    return response.get("CancellationReasons", ())
-
-
-def _stated(reason: Mapping[str, Any]) -> StoreError | None:
-    """What was wrong with one of several changes, or None: then it was not the reason."""
-    code = str(reason.get("Code", ""))
-    return _error(code, reason) if code not in {"", "None"} else None
-
-
-def _codes(response: Mapping[str, Any]) -> list[str]:
-    """Every code in an answer: its own, and those of the changes it speaks of."""
-    return [str(part.get("Code", "")) for part in (response.get("Error", {}), *_causes(response))]
-
-
-def _error(code: str, told: Mapping[str, Any]) -> StoreError:
+        # The first that says why: the others only say that they were not the reason.
+        reasons = [str(reason.get("Code", "")) for reason in response.get("CancellationReasons", ())]
+        code = next((reason for reason in reasons if reason not in {"", "None"}), code)
     if code in _CONDITION:
-        return ConditionNotMetError(Item(told.get("Item")))
+        return ConditionNotMetError(Item(response.get("Item")))
     return StoreError(_reason(code))
 
 

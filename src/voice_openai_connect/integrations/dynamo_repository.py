@@ -98,11 +98,15 @@ class DynamoRepository:
         await self._calls.remember_step(call_sid, step)
 
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
-        """Keep where the conversation is, for `CHECKPOINT_TTL_S`. It is newer than any step: the step is removed.
+        """Keep where the conversation is, for `CHECKPOINT_TTL_S`. Keeps all the rest.
 
         Waits up to `CHECKPOINTS_GATHERED_MS` for others to be written with, unless it is wanted `at_once`.
         """
         await self._calls.save_checkpoint(call_sid, checkpoint, at_once=at_once)
+
+    async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        """Keep, at once, that the caller goes back to the conversation as it is here: no earlier step counts."""
+        await self._calls.bring_back(call_sid, checkpoint)
 
     def hasten(self) -> None:
         """Write now what waits to be written with others."""
@@ -113,7 +117,7 @@ class DynamoRepository:
         return await self._calls.recall_call(call_sid)
 
     async def take_over(self, call_sid: str) -> CallItem:
-        """As `recall_call`, for a stream that goes on with the call: what an earlier one still writes is dropped."""
+        """As `recall_call`, for a stream that goes on with the call: no step of an earlier one counts from now on."""
         return await self._calls.take_over(call_sid)
 
     async def note_asked(self, call_sid: str) -> None:
@@ -132,7 +136,10 @@ class DynamoRepository:
         return await self._calls.note_dial(call_sid, attempt, outcome)
 
     async def close_call(self, call_sid: str, outcome: Outcome) -> None:
-        """The call is over: keep how for `ENDED_CALL_TTL_S`, and no word of the conversation."""
+        """The call is over: keep how for `ENDED_CALL_TTL_S`, and no word of the conversation.
+
+        If its words could not be removed it raises, and they are gone after `CHECKPOINT_TTL_S`.
+        """
         await self._calls.close_call(call_sid, outcome)
 
     # --- The table itself

@@ -1,7 +1,7 @@
-"""Changes that come within a short while, written in one request: it costs little more than that of one of them alone.
+"""Items that come within a short while, written in one request: it costs little more than that of one of them alone.
 
-DynamoDB makes up to 100 changes of 100 items in one transaction, or none of them (API reference, `TransactWriteItems`).
-Here they have nothing to do with each other, so what stands in the way of one is taken out, and the others go on.
+DynamoDB puts or removes up to 25 whole items in one request, each for itself, none of them twice, and at the price of
+as many requests (API reference, `BatchWriteItem`). Those that it has no capacity for it leaves out, and says so.
 """
 
 import asyncio
@@ -12,20 +12,14 @@ from itertools import islice
 from typing import Final
 
 from voice_openai_connect import limits
-from voice_openai_connect.integrations.dynamo_client import (
-    Change,
-    ConditionNotMetError,
-    DynamoClient,
-    NotTogetherError,
-    StoreError,
-)
+from voice_openai_connect.integrations.dynamo_client import DynamoClient, StoreError, Whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """A change, and what becomes of it: done, failed, or cancelled by whoever wanted it."""
+    """An item to be written, and what becomes of it: done, failed, or cancelled by whoever wanted it."""
 
-    change: Change
+    item: Whole
     kept: asyncio.Future[None]
 
     def tell(self, error: StoreError | None = None) -> None:
@@ -39,10 +33,10 @@ class _Waiting:
 
 
 class GatheredWrites:
-    """Each change waits for `CHECKPOINTS_GATHERED_MS` at the most, then all go that have come meanwhile. From then on
+    """Each item waits for `CHECKPOINTS_GATHERED_MS` at the most, then all go that have come meanwhile. From then on
     the table has `STEP_STORE_MS`, tries again included.
 
-    A request does not wait for the one before it, unless both would change the same item. There is neither a task nor
+    A request does not wait for the one before it, unless both would write the same item. There is neither a task nor
     a timer while nothing waits.
     """
 
@@ -52,34 +46,34 @@ class GatheredWrites:
         self._timer: asyncio.TimerHandle | None = None
         self._rounds: set[asyncio.Task[None]] = set()
         self._under_way: set[str] = set()
-        """Keys of what is being written: another change of the same item waits, so that the later one stays."""
+        """Keys of what is being written: the same item written again waits, so that the later one stays."""
 
-    async def write(self, change: Change, *, at_once: bool = False) -> None:
-        """Return when this is kept. `at_once` takes along whatever waits. Whoever stops waiting before it is sent takes
-        it back.
+    async def write(self, *items: Whole, at_once: bool = False) -> None:
+        """Return when these are kept. `at_once` takes along whatever waits. Whoever stops waiting before they are sent
+        takes them back.
 
-        Raises `ConditionNotMetError` and `StoreError` for this change alone.
+        Raises `StoreError` for these alone.
         """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(change, loop.create_future())
-        self._waiting.append(waiting)
+        waiting = [_Waiting(item, loop.create_future()) for item in items]
+        self._waiting += waiting
         if at_once:
             self.hasten()
         elif self._timer is None:
             self._timer = loop.call_later(limits.CHECKPOINTS_GATHERED_MS / 1_000, self.hasten)
         try:
-            await waiting.kept
+            await asyncio.gather(*(each.kept for each in waiting))
         except asyncio.CancelledError:
             self._forget(waiting)
             raise
 
     def hasten(self) -> None:
-        """Write now what waits; only a second change of the same item goes after the first."""
+        """Write now what waits; only what is to be the same item again goes after the first."""
         self._stop_timer()
         going: dict[str, _Waiting] = {}
         staying: list[_Waiting] = []
         for each in self._waiting:
-            key = each.change.key
+            key = each.item.key
             if each.kept.done():
                 continue
             if key in self._under_way or key in going:
@@ -107,9 +101,8 @@ class GatheredWrites:
                 task.cancel()
             await asyncio.gather(*self._rounds, return_exceptions=True)
 
-    def _forget(self, waiting: _Waiting) -> None:
-        if waiting in self._waiting:
-            self._waiting.remove(waiting)
+    def _forget(self, gone: Sequence[_Waiting]) -> None:
+        self._waiting = [each for each in self._waiting if each not in gone]
         if not self._waiting:
             self._stop_timer()
 
@@ -121,65 +114,36 @@ class GatheredWrites:
     def _over(self, batch: Sequence[_Waiting], task: asyncio.Task[None]) -> None:
         _tell(batch, "failed")  # who has been told nothing: the task was cancelled, or is at fault itself
         self._rounds.discard(task)
-        keys = {each.change.key for each in batch}
+        keys = {each.item.key for each in batch}
         self._under_way -= keys
-        if any(each.change.key in keys for each in self._waiting):
+        if any(each.item.key in keys for each in self._waiting):
             self.hasten()
 
     async def _send(self, batch: Sequence[_Waiting]) -> None:
-        """Together, without those that stand in the way; these one by one. What is wrong with all is told to all."""
-        together, alone = batch, list[_Waiting]()
+        """What the table leaves out because it has too much to do is tried once more. What is wrong with the request is
+        told to all."""
         try:
             async with asyncio.timeout(limits.STEP_STORE_MS / 1_000):
-                while len(together) > 1:
-                    together, apart = await self._send_together(together)
-                    alone += apart
-                for each in (*together, *alone):
-                    await self._send_alone(each)
+                if left_out := await self._try(batch):
+                    await asyncio.sleep(limits.DYNAMODB_LEFT_OUT_WAIT_S)
+                    _tell(await self._try(left_out), "throttled")
         except StoreError as error:
             _tell(batch, error.reason)
         except TimeoutError:
             _tell(batch, "timeout")
 
-    async def _send_together(self, batch: Sequence[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
-        """Returns what can be tried together once more, and what only by itself. Raises `StoreError`."""
-        try:
-            await self._client.together_at_once([each.change for each in batch])
-        except NotTogetherError as error:
-            if any(cause and cause.reason == "throttled" for cause in error.errors):
-                raise StoreError("throttled") from None
-            return _sorted_out(batch, error.errors)
-        for each in batch:
-            each.tell()
-        return [], []
-
-    async def _send_alone(self, each: _Waiting) -> None:
-        if each.kept.done():
-            return
-        change = each.change
-        try:
-            await self._client.update(change.key, change.change, change.values, only_if=change.only_if)
-        except StoreError as error:
-            each.tell(error)
-        else:
-            each.tell()
+    async def _try(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
+        """Returns those that the table left out; the others are kept. Nobody who no longer waits is sent."""
+        sent = [each for each in batch if not each.kept.done()]
+        if not sent:
+            return []
+        left_out = await self._client.write_all([each.item for each in sent])
+        for each in sent:
+            if each.item.key not in left_out:
+                each.tell()
+        return [each for each in sent if each.item.key in left_out]
 
 
 def _tell(batch: Iterable[_Waiting], reason: str) -> None:
     for each in batch:
         each.tell(StoreError(reason))
-
-
-def _sorted_out(
-    batch: Sequence[_Waiting], causes: Sequence[StoreError | None]
-) -> tuple[list[_Waiting], list[_Waiting]]:
-    """As `_send_together`. A condition that does not hold now will not hold later: that is told at once."""
-    again: list[_Waiting] = []
-    alone: list[_Waiting] = []
-    for each, cause in zip(batch, causes, strict=False):
-        if isinstance(cause, ConditionNotMetError):
-            each.tell(cause)
-        if not each.kept.done():
-            (alone if cause else again).append(each)
-    nobody_is_to_blame = not any(causes) or len(causes) != len(batch)
-    return ([], list(batch)) if nobody_is_to_blame else (again, alone)

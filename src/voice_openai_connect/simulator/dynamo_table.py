@@ -13,7 +13,7 @@ from voice_openai_connect.integrations.dynamo_client import AwsKey, DynamoClient
 from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 
-_WRITES: Final = (b"PutItem", b"UpdateItem", b"TransactWriteItems")
+_WRITES: Final = (b"PutItem", b"UpdateItem", b"TransactWriteItems", b"BatchWriteItem")
 BEGINNING: Final = 1_800_000_000.0
 _numbers = count(1)
 

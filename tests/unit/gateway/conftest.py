@@ -147,6 +147,9 @@ class Service:
         await self.does()
         self.checkpoints.append(checkpoint)
 
+    async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
+        raise AssertionError("callers are brought back between streams")
+
     def hasten(self) -> None:
         return
 
@@ -343,6 +346,9 @@ class Table:
         await self._change(call_sid, step=step)
 
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
+        await self._change(call_sid, checkpoint=checkpoint)
+
+    async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
         await self._change(call_sid, checkpoint=checkpoint, step=None)
 
     def hasten(self) -> None:
@@ -368,7 +374,8 @@ class Table:
 
     async def take_over(self, call_sid: str) -> CallItem:
         self.taken_over.append(call_sid)
-        return await self.recall_call(call_sid)
+        await self._change(call_sid, step=None)
+        return self.items[call_sid]
 
     async def redemption(self, token: str) -> Redemption | None:
         await self.does()

@@ -120,6 +120,9 @@ class Store:
         await self._change(call_sid, step=step)
 
     async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
+        await self._change(call_sid, checkpoint=checkpoint)
+
+    async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
         await self._change(call_sid, checkpoint=checkpoint, step=None)
 
     async def close_call(self, call_sid: str, outcome: Outcome) -> None:
@@ -148,7 +151,12 @@ class Store:
             await self.trouble()
         return self.items.get(call_sid, CallItem())
 
-    take_over, hasten = recall_call, staticmethod(lambda: None)
+    async def take_over(self, call_sid: str) -> CallItem:
+        await self._change(call_sid, step=None)
+        return self.items[call_sid]
+
+    def hasten(self) -> None:
+        return
 
 
 @dataclass

@@ -117,7 +117,7 @@ async def test_a_caller_who_was_brought_back_is_not_dialled_again_because_the_st
     await one.bring_back("CA1", Checkpoint(nobody_came="busy"))
 
     assert (await one.recall("CA1")).step is None
-    assert one.failures == ["save checkpoint", "recall call"]
+    assert one.failures == ["bring back", "recall call"]
 
 
 async def test_a_later_step_of_a_call_takes_the_place_of_the_earlier_one(table: Table) -> None:
@@ -142,9 +142,9 @@ async def test_only_so_many_calls_are_kept_and_the_oldest_go_first(
 
 
 async def test_a_stream_that_goes_on_with_a_call_tells_the_store_so_and_gets_what_is_known(table: Table) -> None:
-    await Instance(table).remember_step("CA1", STEP)
+    await table.save_checkpoint("CA1", Checkpoint(resumes=2))
 
-    assert await Instance(table).take_over("CA1") == CallItem(STEP)
+    assert await Instance(table).take_over("CA1") == CallItem(checkpoint=Checkpoint(resumes=2))
     assert table.taken_over == ["CA1"]
 
 

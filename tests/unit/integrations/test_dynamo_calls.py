@@ -70,7 +70,9 @@ async def test_a_step_that_another_version_wrote_is_no_step(
 CHECKPOINT = Checkpoint((Turn("caller", "My order, the blue “one”, never came"), Turn("assistant", "Sorry!")), 2)
 
 
-async def test_what_an_overtaken_stream_still_writes_is_dropped(table: OwnTable, repository: DynamoRepository) -> None:
+async def test_what_an_overtaken_stream_still_writes_does_not_count(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
     await repository.save_checkpoint("CA1", Checkpoint())
     async with table.repository() as other:
         assert await other.take_over("CA1") == CallItem(checkpoint=Checkpoint())
@@ -87,8 +89,87 @@ async def test_the_latest_of_several_streams_has_the_call(table: OwnTable, repos
         await repository.take_over("CA1")
         await other.remember_step("CA1", HangUp())
         await repository.save_checkpoint("CA1", CHECKPOINT)
+        await other.save_checkpoint("CA1", Checkpoint())
 
         assert await other.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
+
+
+async def test_a_later_stream_that_died_before_its_first_checkpoint_leaves_the_earlier_one_to_be_read(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    for _ in range(limits.RESUMES):
+        async with table.repository() as other:
+            assert await other.take_over("CA1") == CallItem(checkpoint=CHECKPOINT)
+
+    assert await repository.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
+
+
+async def test_nobody_looks_for_a_checkpoint_further_back_than_a_call_may_break(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    async with table.repository() as other:
+        for _ in range(limits.STREAMS_LOOKED_BACK):
+            await other.take_over("CA1")
+
+        assert await other.recall_call("CA1") == CallItem()
+
+
+async def test_a_call_that_was_moved_many_times_goes_on_from_its_latest_checkpoint(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    for number in range(12):
+        await repository.take_over("CA1")
+        await repository.save_checkpoint("CA1", Checkpoint((Turn("caller", f"word {number}"),)))
+    async with table.repository() as other:
+        known = (await other.take_over("CA1")).checkpoint
+
+    assert known == Checkpoint((Turn("caller", "word 11"),))
+
+
+async def test_a_stream_that_goes_on_with_a_call_makes_earlier_steps_stale(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    await repository.remember_step("CA1", DialPerson(token="0123456789"))
+    async with table.repository() as other:
+        assert await other.take_over("CA1") == CallItem(checkpoint=CHECKPOINT)
+
+    assert await repository.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
+
+
+async def test_a_caller_who_is_brought_back_is_not_dialled_by_an_earlier_step(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    back = Checkpoint(CHECKPOINT.turns, nobody_came="busy")
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    await repository.remember_step("CA1", DialPerson(token="0123456789"))
+    async with table.repository() as other:
+        await other.recall_call("CA1")
+        await other.bring_back("CA1", back)
+
+    assert await repository.recall_call("CA1") == CallItem(checkpoint=back)
+
+
+async def test_nobody_is_brought_back_out_of_a_later_stream(table: OwnTable, repository: DynamoRepository) -> None:
+    await repository.recall_call("CA1")
+    async with table.repository() as other:
+        await other.take_over("CA1")
+        await other.save_checkpoint("CA1", CHECKPOINT)
+        await other.remember_step("CA1", HangUp())
+        await repository.bring_back("CA1", Checkpoint(nobody_came="busy"))
+
+        assert await other.recall_call("CA1") == CallItem(HangUp(), CHECKPOINT)
+
+
+async def test_a_call_of_which_nothing_was_kept_can_be_brought_back_and_is_forgotten_in_time(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    await repository.bring_back("CA1", CHECKPOINT)
+
+    assert (await table.item("call#CA1"))["expires_at"] == str(int(table.now) + limits.CALL_ITEM_TTL_S)
+    assert await repository.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
 
 
 async def test_an_instance_that_twilio_asks_writes_for_whichever_stream_is_the_latest(
@@ -106,6 +187,7 @@ async def test_a_call_of_which_nothing_is_kept_can_be_taken_over_and_is_forgotte
     table: OwnTable, repository: DynamoRepository
 ) -> None:
     assert await repository.take_over("CA1") == CallItem()
+    assert await table.keys() == {"call#CA1"}
     assert (await table.item("call#CA1"))["expires_at"] == str(int(table.now) + limits.CALL_ITEM_TTL_S)
 
 
@@ -133,11 +215,13 @@ async def test_a_step_leaves_the_checkpoint_where_it_is(repository: DynamoReposi
     assert await repository.recall_call("CA1") == CallItem(HangUp(), CHECKPOINT)
 
 
-async def test_a_checkpoint_is_newer_than_any_step(repository: DynamoRepository) -> None:
+async def test_a_checkpoint_of_the_stream_that_made_a_step_leaves_the_step_where_it_is(
+    repository: DynamoRepository,
+) -> None:
     await repository.remember_step("CA1", HangUp())
     await repository.save_checkpoint("CA1", CHECKPOINT)
 
-    assert await repository.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
+    assert await repository.recall_call("CA1") == CallItem(HangUp(), CHECKPOINT)
 
 
 async def test_a_checkpoint_grows_old_also_while_the_step_after_it_is_good(
@@ -150,26 +234,21 @@ async def test_a_checkpoint_grows_old_also_while_the_step_after_it_is_good(
     assert await repository.recall_call("CA1") == CallItem(HangUp())
 
 
-async def test_a_checkpoint_of_a_version_that_gave_it_no_time_is_as_good_as_its_item(
-    table: OwnTable, repository: DynamoRepository
-) -> None:
-    await table.write("call#CA1", checkpoint='{"turns": [], "resumes": 2}')
-
-    assert await repository.recall_call("CA1") == CallItem(checkpoint=Checkpoint(resumes=2))
-
-
 async def test_a_checkpoint_that_is_too_old_is_not_gone_on_from(table: OwnTable, repository: DynamoRepository) -> None:
     await repository.save_checkpoint("CA1", CHECKPOINT)
-    table.now += limits.CHECKPOINT_TTL_S
+    table.now += limits.CHECKPOINT_TTL_S - 1
+    assert await repository.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT)
 
+    table.now += 1
     assert await repository.recall_call("CA1") == CallItem()
+    assert await table.keys() == {"checkpoint#CA1#0"}  # DynamoDB removes it in its own time
 
 
 @pytest.mark.parametrize("written", ["", "[]", "{", '{"turns": 7}', '{"turns": [["caller"]]}'])
 async def test_a_checkpoint_that_another_version_wrote_is_no_checkpoint(
     table: OwnTable, repository: DynamoRepository, written: str
 ) -> None:
-    await table.write("call#CA1", checkpoint=written)
+    await table.write("checkpoint#CA1#0", checkpoint=written)
 
     assert await repository.recall_call("CA1") == CallItem()
 
@@ -240,7 +319,7 @@ async def test_it_is_known_which_stream_ended_in_good_order_last(table: OwnTable
     await repository.note_stopped("CA1", "MZ2")
 
     assert await repository.recall_call("CA1") == CallItem(checkpoint=CHECKPOINT, stopped_stream="MZ2")
-    assert int((await table.item("call#CA1"))["expires_at"]) == table.now + limits.CHECKPOINT_TTL_S
+    assert int((await table.item("checkpoint#CA1#0"))["expires_at"]) == table.now + limits.CHECKPOINT_TTL_S
 
 
 async def test_a_question_does_not_lengthen_the_time_of_a_checkpoint(
@@ -249,7 +328,17 @@ async def test_a_question_does_not_lengthen_the_time_of_a_checkpoint(
     await repository.save_checkpoint("CA1", CHECKPOINT)
     await repository.note_asked("CA1")
 
-    assert int((await table.item("call#CA1"))["expires_at"]) == table.now + limits.CHECKPOINT_TTL_S
+    assert int((await table.item("checkpoint#CA1#0"))["expires_at"]) == table.now + limits.CHECKPOINT_TTL_S
+
+
+async def test_what_is_known_of_a_call_is_known_as_long_as_twilio_lets_it_last(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    await repository.note_dial("CA1", 1, DialOutcome.BUSY)
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    table.now += limits.CALL_ITEM_TTL_S - 1
+
+    assert await repository.recall_call("CA1") == CallItem(dials={1: DialOutcome.BUSY})
 
 
 async def test_a_closed_call_keeps_how_it_ended_and_no_word_of_it(
@@ -268,7 +357,31 @@ async def test_a_closed_call_keeps_how_it_ended_and_no_word_of_it(
     )
     item = await table.item("call#CA1")
     assert int(item["ended_at"]) == table.now
+    assert await table.keys() == {"call#CA1"}
     assert "blue" not in str(item)
+
+
+async def test_a_closed_call_has_no_words_left_of_any_of_its_streams(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    for _ in range(limits.CHECKPOINTS_TOGETHER - 1):
+        await repository.save_checkpoint("CA1", CHECKPOINT)
+        await repository.take_over("CA1")
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    await repository.save_checkpoint("CA2", CHECKPOINT)
+    async with table.repository() as other:  # which knows of no stream
+        await other.close_call("CA1", Outcome.CALLER_LEFT)
+
+    assert await table.keys() == {"call#CA1", "checkpoint#CA2#0"}
+
+
+async def test_nobody_goes_on_with_a_closed_call_whose_words_could_not_be_removed(
+    table: OwnTable, repository: DynamoRepository
+) -> None:
+    await repository.close_call("CA1", Outcome.CONTAINED)
+    await repository.save_checkpoint("CA1", CHECKPOINT)  # as if it were there still
+
+    assert await repository.recall_call("CA1") == CallItem(outcome=Outcome.CONTAINED)
 
 
 @pytest.mark.parametrize("late", ["step", "dial", "checkpoint", "question"])

@@ -13,7 +13,6 @@ from voice_openai_connect.integrations.dynamo_client import (
     ConditionNotMetError,
     DynamoClient,
     Item,
-    NotTogetherError,
     StoreError,
 )
 from voice_openai_connect.simulator.dynamo_table import OwnTable
@@ -168,55 +167,54 @@ async def test_a_transaction_that_fails_says_why(table: OwnTable, code: str, rea
             await client.together(ONE, TWO)
 
 
-async def test_of_changes_that_were_not_made_each_is_told_what_was_wrong_with_it(
-    table: OwnTable, client: DynamoClient
+# --- Many at once
+
+
+def found(table: OwnTable, keys: list[str], *, left_out: list[str] | None = None) -> Answer:
+    """Of what was asked for, these items, and those keys not looked at."""
+    items = [{"token": {"S": key}} for key in keys]
+    rest = (
+        {table.name: {"Keys": [{"token": {"S": key}} for key in left_out], "ConsistentRead": True}} if left_out else {}
+    )
+    return Answer(200, json.dumps({"Responses": {table.name: items}, "UnprocessedKeys": rest}).encode())
+
+
+async def test_of_several_items_those_that_there_are_are_read(table: OwnTable, client: DynamoClient) -> None:
+    await table.write("one", a="x")
+    await table.write("three", a="z")
+    read = await client.get_all(["three", "two", "one"])
+
+    assert {key: item.text("a") for key, item in read.items()} == {"one": "x", "three": "z"}
+
+
+async def test_items_that_the_table_left_out_are_asked_for_again(
+    table: OwnTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await client.together(TWO)
-    with pytest.raises(NotTogetherError) as caught:
-        await client.together_at_once([ONE, TWO])
-
-    nothing, mine = caught.value.errors
-    assert nothing is None
-    assert isinstance(mine, ConditionNotMetError)
-
-
-@pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
-async def test_a_transaction_that_was_throttled_is_counted_once(table: OwnTable, code: str) -> None:
+    monkeypatch.setattr(limits, "DYNAMODB_LEFT_OUT_WAIT_S", 0)
     throttles: list[None] = []
+    script = ScriptedHttp([found(table, ["one"], left_out=["two", "three"]), found(table, ["three"])])
     async with (
-        ScriptedHttp([clash("None", code, code)]).serving() as url,
+        script.serving() as url,
         table.client_at(url, on_throttle=lambda: throttles.append(None)) as client,
     ):
-        with pytest.raises(StoreError, match="throttled"):
-            await client.together(ONE, TWO)
+        assert set(await client.get_all(["one", "two", "three"])) == {"one", "three"}
 
+    first, second = (json.loads(asked.body)["RequestItems"][table.name] for asked in script.asked)
+    assert [key["token"]["S"] for key in second["Keys"]] == ["two", "three"]
+    assert first["ConsistentRead"] is second["ConsistentRead"] is True
     assert len(throttles) == 1
 
 
-async def test_what_is_wrong_with_a_request_is_said_by_the_table(table: OwnTable, client: DynamoClient) -> None:
-    with pytest.raises(StoreError, match="refused"):
-        await client.update("", "SET a = :a", {":a": 1})
-
-
-async def test_a_transaction_that_is_asked_for_again_is_known_to_be_the_same(table: OwnTable) -> None:
-    script = ScriptedHttp([Answer(500), Answer()])
-    async with script.serving() as url, table.client_at(url) as client:
-        await client.together(ONE, TWO)
-
-    first, second = (json.loads(asked.body)["ClientRequestToken"] for asked in script.asked)
-    assert first == second != ""
-
-
-async def test_an_update_that_meets_a_transaction_is_tried_again(
+async def test_items_that_are_left_out_again_and_again_are_not_said_to_be_none(
     table: OwnTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "DYNAMODB_CLASH_WAIT_S", 0)
-    conflict = Answer(400, b'{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException"}')
-    script = ScriptedHttp([conflict, Answer()])
+    monkeypatch.setattr(limits, "DYNAMODB_LEFT_OUT_WAIT_S", 0)
+    script = ScriptedHttp([found(table, ["one"], left_out=["two"])])
     async with script.serving() as url, table.client_at(url) as client:
-        await client.update("one", "SET a = :a", {":a": 1})
+        with pytest.raises(StoreError, match="throttled"):
+            await client.get_all(["one", "two"])
 
-    assert len(script.asked) == 2
+    assert len(script.asked) == limits.DYNAMODB_ATTEMPTS
 
 
 # --- Items

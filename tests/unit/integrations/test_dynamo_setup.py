@@ -155,6 +155,17 @@ async def test_a_role_that_may_do_nothing_is_told_what_it_needs() -> None:
     assert "dynamodb:PutItem" in finding.remedy
 
 
+@pytest.mark.parametrize(("lacking", "before"), [("BatchGetItem", 1), ("BatchWriteItem", 2)])
+async def test_a_role_that_was_made_before_checkpoints_were_items_is_told_what_it_lacks(
+    lacking: str, before: int
+) -> None:
+    denied = refusal("AccessDeniedException")
+    async with ScriptedHttp([denied, *[Answer()] * before, denied]).serving() as url, at(url) as repository:
+        (finding,) = await repository.check()
+    assert finding.state == "wrong"
+    assert f"dynamodb:{lacking} " in finding.remedy
+
+
 async def test_a_key_that_aws_does_not_know_is_a_finding_with_a_remedy() -> None:
     async with ScriptedHttp([refusal("UnrecognizedClientException")]).serving() as url, at(url) as repository:
         (finding,) = await repository.check()
