@@ -13,7 +13,7 @@ import pytest
 from voice_openai_connect import limits
 from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint, Turn
-from voice_openai_connect.call.handover import HandoverRecord, Redemption
+from voice_openai_connect.call.handover import Redemption
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
@@ -110,17 +110,13 @@ class Store:
     async def _change(self, call_sid: str, **changes: Any) -> None:
         self.items[call_sid] = replace(await self.recall_call(call_sid), **changes)
 
-    async def save(self, record: HandoverRecord) -> str:
-        raise AssertionError
+    async def _of_live_calls(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("no stream is ever opened")
 
-    async def attach_ticket(self, token: str, contact_id: str, ticket_id: str, ticket_url: str) -> bool:
-        raise AssertionError
+    save = attach_ticket = save_checkpoint = take_over = _of_live_calls
 
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         await self._change(call_sid, step=step)
-
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
-        await self._change(call_sid, checkpoint=checkpoint)
 
     async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
         await self._change(call_sid, checkpoint=checkpoint, step=None)
@@ -150,10 +146,6 @@ class Store:
         if self.trouble is not None:
             await self.trouble()
         return self.items.get(call_sid, CallItem())
-
-    async def take_over(self, call_sid: str) -> CallItem:
-        await self._change(call_sid, step=None)
-        return self.items[call_sid]
 
     def hasten(self) -> None:
         return
