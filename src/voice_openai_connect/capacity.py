@@ -210,8 +210,9 @@ def _model(load: Load, tokens: Tokens, figures: Figures) -> Model:
 
 
 def _table(load: Load, figures: Figures) -> Table:
-    """Checkpoints are written whole, those of several calls together at the same price; the rest are small writes."""
-    checkpoints = answers_of_call(load.minutes, figures) * figures.checkpoints_per_answer
+    """Checkpoints are written whole, also those of several calls together, and to remove the last costs as much as to
+    write it. The rest are small writes."""
+    checkpoints = answers_of_call(load.minutes, figures) * figures.checkpoints_per_answer + 1
     units = checkpoints * max(1, math.ceil(figures.checkpoint_kb))
     writes = units + figures.writes_per_ending + figures.handover_share * figures.writes_per_handover
     unit = max(1, math.ceil(figures.checkpoint_kb / READ_UNIT_KB))

@@ -75,14 +75,14 @@ class Figures:
 
     # The table
     checkpoint_kb: float = _figure(
-        3, "KB of a call's item while it talks", "assumed; 12 at the most (CHECKPOINT_CHARS)"
+        3, "KB of a checkpoint", "assumed; 12 at the most (CHECKPOINT_CHARS)"
     )
     checkpoints_per_answer: float = _figure(
         2, "checkpoints an answer", "counted: after the caller's words and after it"
     )
     writes_per_ending: float = _figure(2, "writes at the end of a call", "counted in a played call, 2026-11-22")
     writes_per_handover: float = _figure(6, "writes for a handover, the Lambda's included", "counted, 2026-11-22")
-    reads_per_handover: float = _figure(3, "consistent reads for a handover", "counted, 2026-11-22")
+    reads_per_handover: float = _figure(5, "consistent reads for a handover", "counted, 2026-11-22")
     million_writes_usd: float = _figure(0.625, "$ a million write units", f"DynamoDB on demand, {_AWS}, since 2024-11")
     million_reads_usd: float = _figure(0.125, "$ a million read units", f"DynamoDB on demand, {_AWS}, since 2024-11")
 
