@@ -7,8 +7,10 @@ from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint, Turn
 from voice_openai_connect.call.next_step import DialPerson, HangUp, NextStep, PromiseCallBack
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
+from voice_openai_connect.integrations.dynamo_client import StoreError
 from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
 from voice_openai_connect.simulator.dynamo_table import OwnTable
+from voice_openai_connect.simulator.scripted_http import Answer, ScriptedHttp
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +152,15 @@ async def test_a_caller_who_is_brought_back_is_not_dialled_by_an_earlier_step(
         await other.bring_back("CA1", back)
 
     assert await repository.recall_call("CA1") == CallItem(checkpoint=back)
+
+
+async def test_a_step_is_gone_before_the_checkpoint_of_a_caller_who_is_brought_back_is_there(table: OwnTable) -> None:
+    script = ScriptedHttp([Answer(), Answer(400, b'{"__type":"x#AccessDeniedException"}')])
+    async with script.serving() as url, table.repository(at=url) as repository:
+        with pytest.raises(StoreError, match="denied"):
+            await repository.bring_back("CA1", CHECKPOINT)
+
+    assert [b"next_step" in asked.body for asked in script.asked] == [True, False]
 
 
 async def test_nobody_is_brought_back_out_of_a_later_stream(table: OwnTable, repository: DynamoRepository) -> None:
