@@ -299,13 +299,22 @@ void call_mark(engine *e, int line, const char *name, double now) {
     }
 }
 
-/* `clear`: what waits is thrown away, and every mark that is out goes back. */
+/* `clear`: what waits is thrown away, and every mark that is out goes back. Of a newest item that nothing has been heard
+   of nobody can tell whether it was begun before or after: it was ordered on another socket. It may come, or not. */
 void call_clear(engine *e, int line, double now) {
     call *c = e->conns[line]->call;
     if (c->interrupted_at > 0) sample(e, CLEAR, now - c->interrupted_at);
     c->interrupted_at = 0;
     c->dry_at = now;
-    while (c->first_item != c->last_item) free(c->items[c->first_item++ % ITEMS].audio);
+    while (c->first_item != c->last_item) {
+        item *said = &c->items[c->first_item % ITEMS];
+        if (c->first_item + 1 == c->last_item && !said->heard) {
+            said->given_up = 1;
+            break;
+        }
+        free(said->audio);
+        c->first_item++;
+    }
     while (c->first_mark != c->last_mark) return_mark(e, c, c->marks[c->first_mark++ % MARKS].name);
 }
 
