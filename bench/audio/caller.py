@@ -95,7 +95,7 @@ class Caller:
         self._engine.call("call_say", self._line.index, body.encode())
 
     def _receive(self, text: bytes, now: float) -> None:
-        """What the engine has not understood at first sight: `clear`, other spellings, mistakes."""
+        """What the engine has not understood at first sight: other spellings, mistakes."""
         try:
             message = media.read(text, self._stream_sid)
         except ValueError as error:

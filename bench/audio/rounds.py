@@ -1,6 +1,6 @@
 """Every row of the bench, round after round, and the page that is written from them: `make bench`.
 
-python -m bench.audio.rounds            under ten minutes
+python -m bench.audio.rounds            about ten minutes
 python -m bench.audio.rounds --full     ladders too; about an hour and a half on a machine that does nothing else
 
 Exits with 1 when a block was lost, changed, out of order or crossed in any row, and with 3 when a row is void.
@@ -62,12 +62,13 @@ class Rounds:
         return row
 
     def compare(self, times: int) -> None:
-        """Every system, and the floor with as many calls."""
+        """Every system, and with as many calls the floor and ours: costs are compared at equal numbers only."""
         for _ in range(times):
             for name, sut in SUTS.items():
                 self.measure(name, sut.usual)
             for calls in sorted({sut.usual for sut in SUTS.values()} - {SUTS[document.FLOOR].usual}):
                 self.measure(document.FLOOR, calls)
+                self.measure(document.OURS, calls)
 
     def alternate(self, names: tuple[str, ...], calls: int, *, rounds: int, tls: bool = False) -> None:
         """The same row of each system, and again: what the machine does meanwhile meets all of them."""
@@ -93,6 +94,7 @@ def quick(rounds: Rounds) -> None:
     """What can be said in some minutes."""
     rounds.compare(2)
     rounds.alternate(("gateway", "bare_picows", "bare_fastapi"), 100, rounds=2)
+    rounds.alternate(("gateway", "bare_picows"), 200, rounds=2)
     rounds.alternate(("gateway", "bare_picows"), 50, rounds=1, tls=True)
     for name in ("gateway", "bare_picows", "bare_fastapi"):
         rounds.measure(name, 50, set_up=True)

@@ -299,13 +299,22 @@ void call_mark(engine *e, int line, const char *name, double now) {
     }
 }
 
-/* `clear`: what waits is thrown away, and every mark that is out goes back. */
+/* `clear`: what waits is thrown away, and every mark that is out goes back. Of a newest item that nothing was heard of
+   nobody can tell whether it was begun before or after: it was ordered on another socket. It may come, or not. */
 void call_clear(engine *e, int line, double now) {
     call *c = e->conns[line]->call;
     if (c->interrupted_at > 0) sample(e, CLEAR, now - c->interrupted_at);
     c->interrupted_at = 0;
     c->dry_at = now;
-    while (c->first_item != c->last_item) free(c->items[c->first_item++ % ITEMS].audio);
+    while (c->first_item != c->last_item) {
+        item *said = &c->items[c->first_item % ITEMS];
+        if (c->first_item + 1 == c->last_item && !said->heard) {
+            said->given_up = 1;
+            break;
+        }
+        free(said->audio);
+        c->first_item++;
+    }
     while (c->first_mark != c->last_mark) return_mark(e, c, c->marks[c->first_mark++ % MARKS].name);
 }
 
@@ -341,6 +350,10 @@ static void from_gateway(engine *e, call *c, char *text, int size, double now) {
             }
         }
     }
+    if (size == (int)strlen(c->clear_text) && !memcmp(text, c->clear_text, size)) {
+        call_clear(e, c->line->index, now); /* here and now, for what follows it is already read */
+        return;
+    }
     tell(e, COLD_TEXT, c->line->index, text, size);
 }
 
@@ -369,6 +382,7 @@ void call_begin(engine *e, int line, uint32_t call_number, const char *stream_si
              "{\"event\":\"media\",\"streamSid\":\"%s\",\"media\":{\"payload\":\"", c->stream_sid);
     snprintf(c->mark_head, sizeof c->mark_head, "{\"event\":\"mark\",\"streamSid\":\"%s\",\"mark\":{\"name\":\"",
              c->stream_sid);
+    snprintf(c->clear_text, sizeof c->clear_text, "{\"event\":\"clear\",\"streamSid\":\"%s\"}", c->stream_sid);
     c->next = e->slots[c->slot];
     e->slots[c->slot] = c;
 }

@@ -61,7 +61,7 @@ struct call {
     call *next;
     int slot;
     uint32_t number, sequence, sent, arrived;
-    char stream_sid[40], media_head[96], mark_head[96];
+    char stream_sid[40], media_head[96], mark_head[96], clear_text[96];
     double sent_at[WAITING], must_arrive_from, dry_at, interrupted_at;
     struct {
         double due;

@@ -68,6 +68,8 @@ class Call:
         self.identity = identity
         self.settings = settings
         self.phase = Phase.STARTING
+        self.passes_audio = False
+        """Whether `handle` would do nothing with the caller's audio but pass it on. It need not be asked then."""
         self.ignored = 0
         self.conversation = Conversation()
         self._speech = Speech(self.conversation)
@@ -93,11 +95,6 @@ class Call:
         self._handing_over: HandingOver | None = None
         self._sentence = TransferSentence(settings.transfer_sentence, self._floor, self._speech)
 
-    @property
-    def passes_audio(self) -> bool:
-        """Whether `handle` would do nothing with the caller's audio but pass it on. It need not be asked then."""
-        return self.phase in CONVERSATION
-
     def handle(self, event: ev.Event, now: int) -> tuple[Command, ...]:
         """Take in what happened at `now` (ms); return what is to be done, in order. Never raises for an event."""
         kind = type(event)
@@ -106,7 +103,9 @@ class Call:
                 return ()
             self.ignored += 1
             return (Tell(Fact.IGNORED, kind.__name__),)
-        return tuple(_dispatch.by_event[kind](self, event, now))
+        commands = tuple(_dispatch.by_event[kind](self, event, now))
+        self.passes_audio = self.phase in CONVERSATION
+        return commands
 
     # --- the line
 

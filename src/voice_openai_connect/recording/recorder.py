@@ -97,11 +97,6 @@ class RecordedCall(Call):
         super().__init__(identity, settings, resumed)
         self._recorder = recorder
 
-    @property
-    def passes_audio(self) -> bool:
-        """Never: every frame is a step, and is written down."""
-        return False
-
     def handle(self, event: ev.Event, now: int) -> tuple[do.Command, ...]:
         """As `Call.handle`; the step that breaks a call is written down too."""
         try:
@@ -109,6 +104,7 @@ class RecordedCall(Call):
         except Exception as error:
             self._recorder.step(event, now, (), type(error).__name__)
             raise
+        self.passes_audio = False  # every frame is a step, and is written down
         self._recorder.step(event, now, commands)
         if self.phase is Phase.ENDED:
             self._recorder.close()

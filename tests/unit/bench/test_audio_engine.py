@@ -231,6 +231,26 @@ async def test_clear_gives_every_mark_back_and_is_measured_after_an_interruption
     assert len(line.engine.samples("clear")) == 1
 
 
+async def test_an_item_of_which_something_was_heard_is_over_with_clear(line: Line):
+    sound = line.caller.new_item(4)
+    line.caller.piece_sent(len(sound))
+    line.play(sound[:160])
+    line.say({"event": "clear", "streamSid": STREAM})
+    line.play(sound[160:320])
+
+    assert await line.until_wrong() == {"out of order": 1}
+
+
+async def test_an_item_ordered_on_another_socket_may_have_been_begun_before_clear_was_read(line: Line):
+    sound = line.caller.new_item(4)
+    line.caller.piece_sent(len(sound))
+    line.say({"event": "clear", "streamSid": STREAM})
+    line.play(sound)
+    await line.until("down")
+
+    assert not line.tally.wrong
+
+
 async def test_a_message_that_twilio_would_not_take_is_found(line: Line):
     line.say({"event": "clear", "streamSid": STREAM, "track": "outbound"})
 

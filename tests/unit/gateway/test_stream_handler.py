@@ -331,14 +331,14 @@ async def test_audio_that_cannot_be_passed_on_takes_the_caller_to_a_person_too(
 ) -> None:
     stage = make_stage({ev.KeyPressed: (do.ConnectModel(),)})
 
-    def fails(command: do.ModelCommand) -> None:
-        raise LookupError(type(command).__name__)
+    def fails(_: bytes) -> None:
+        raise LookupError
 
-    monkeypatch.setattr(stage.leg, "send", fails)
+    monkeypatch.setattr(stage.leg, "send_audio", fails)
     served = await stage.begin()
     stage.line.says("dtmf", dtmf={"digit": "1"})
     await stage.call.until(ev.KeyPressed)
-    stage.call.phase = Phase.TALKING
+    stage.call.passes_audio = True
     stage.line.says("media", media={"payload": "AAAA"})
     await stage.over(served)
 
