@@ -74,9 +74,7 @@ class Figures:
     gb_hour_usd: float = _figure(0.004445, "$ a GB an hour", f"AWS Fargate, {_AWS}, 2026-03")
 
     # The table
-    checkpoint_kb: float = _figure(
-        3, "KB of a checkpoint", "assumed; 12 at the most (CHECKPOINT_CHARS)"
-    )
+    checkpoint_kb: float = _figure(3, "KB of a checkpoint", "assumed; 12 at the most (CHECKPOINT_CHARS)")
     checkpoints_per_answer: float = _figure(
         2, "checkpoints an answer", "counted: after the caller's words and after it"
     )

@@ -165,8 +165,7 @@ def test_every_part_of_the_price_is_reckoned() -> None:
             "Twilio, media stream": 1.5 * 0.004,
             "Twilio, dial to Connect": (2 + 0.25) * 0.02,
             "Amazon Connect": 2 * 0.02,
-            "DynamoDB": (10 + 2.5 * 0.5)
-            * 1e-6,  # 4 checkpoints, one removed, 2 at the end, 3 of a handover; 2.5 reads
+            "DynamoDB": (10 + 2.5 * 0.5) * 1e-6,  # 4 checkpoints, one removed, 2 at the end, 3 of a handover; 2.5 reads
             "compute": (0.04 + 1 * 0.005) / 3_600,  # one core and one GB, 3600 calls an hour
         }
     )
