@@ -371,6 +371,7 @@ def _settle_down() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(limits.COLLECTED_AT, *gc.get_threshold()[1:])
 
 
 def _drained_when_target_goes(

@@ -160,6 +160,9 @@ STREAM_MESSAGES_BURST: Final = 600
 that a pause which a line survives costs it nothing afterwards."""
 STREAM_MESSAGES_TOGETHER: Final = 50
 """So many are let through or not at once: their rate is looked at once a second of talk, not fifty times."""
+COLLECTED_AT: Final = 10_000
+"""New objects at which Python's collector looks for cycles: a few megabytes at the most. At its own 700 it would look
+through all that belongs to 200 calls every ten seconds, 60 ms in which every one of them waits."""
 TIMERS_SWEPT_AT: Final = 1_000
 """Entries from which on cancelled timers are swept out once they are the greater part: fewer cost next to nothing."""
 OUTBOX_BYTES: Final = 2_097_152
