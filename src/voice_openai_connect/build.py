@@ -355,7 +355,7 @@ async def _serve(
         port = listening.getsockname()[1]
         sessions, config = parts.sessions, server_config(parts.app, host=settings.host, port=port, media=parts.media)
         server = DrainingServer(config, sessions.drain, sessions.hasten)
-        _settle_down()
+        settle_down()
         log.info("serving", host=settings.host, port=port, public=settings.public_base_url)
         async with (
             _drained_when_target_goes(settings, port, server),
@@ -364,7 +364,7 @@ async def _serve(
             await server.serve([listening])
 
 
-def _settle_down() -> None:
+def settle_down() -> None:
     """Everything that a start has made stays to the end.
 
     Left to the collector, it would be looked through again and again, each time 60 ms in which all calls wait.

@@ -1,6 +1,8 @@
 """The composition root: two instances that share a table, and what a call is given on either of them."""
 
 import asyncio
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -12,6 +14,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from voice_openai_connect import limits
 from voice_openai_connect.build import Counter, Parts, Process, Services, open_gateway
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.call_item import CallItem
@@ -327,3 +330,12 @@ async def test_a_caller_who_withholds_the_number_has_no_pseudonym(headers_of: As
 
     assert headers["Authorization"] == "Bearer sk-simulated"
     assert "OpenAI-Safety-Identifier" not in headers
+
+
+def test_the_collector_leaves_a_start_alone_and_looks_for_cycles_seldom() -> None:
+    seen = "import gc; from voice_openai_connect.build import settle_down; settle_down(); "
+    seen += "print(gc.get_freeze_count() > 10_000, gc.get_threshold()[0])"
+
+    told = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
+
+    assert told.stdout.split() == ["True", str(limits.COLLECTED_AT)]
