@@ -153,13 +153,15 @@ async def test_the_model_learns_what_was_heard_never_more_and_at_most_20_ms_less
             # Nothing can be known sooner than the quickest mark tells it. A trickle that is only just ahead of the
             # caller has but the last mark to go by.
             quickest = late[1] if delivery is TRICKLE else min(call.stream.mark_delays[returned:])
+            interrupted_at = call.stream.playout.played_ms - before
             session.caller_starts_speaking()
             await session.until(lambda s, n=turn + 1: len(s.truncations) == n)
             await call.until(lambda c: c.stream.playout.queued_ms == 0)
-            truth = call.stream.playout.played_ms - before
+            cleared_at = call.stream.playout.played_ms - before
             told = session.truncations[turn].audio_end_ms
-            # A frame counts as played when it begins; the one in the caller's ear at the clear is still being heard.
-            assert truth - MARGIN_MS - quickest - FRAME_MS <= told <= truth
+            # A frame counts as played when it begins; the one in the caller's ear at that moment is still being heard.
+            # What is played until `clear` has arrived is heard as well, and on a busy machine that may take a while.
+            assert interrupted_at - MARGIN_MS - quickest - FRAME_MS <= told <= cleared_at
             session.caller_stops_speaking("go on")
         call.complete()
 
