@@ -35,6 +35,14 @@ class Table:
         self.written.append(outcome)
 
 
+def gathering_table() -> Table:
+    """A table that keeps a checkpoint only when it is hastened, or wanted at once."""
+    table = Table()
+    table.gathers = True
+    table.open.set()
+    return table
+
+
 def keeper(table: Any, failures: list[str]) -> CheckpointKeeper:
     return CheckpointKeeper(table, "CA1", lambda what, _: failures.append(what))
 
@@ -98,9 +106,7 @@ async def test_once_stopped_it_writes_nothing_more_not_even_what_was_waiting() -
 
 
 async def test_whoever_waits_for_it_to_settle_waits_for_no_other_calls_checkpoints() -> None:
-    table = Table()
-    table.gathers = True
-    table.open.set()
+    table = gathering_table()
     keeping = keeper(table, failures := list[str]())
     keeping.keep(Checkpoint(resumes=1))
     await asyncio.sleep(0)
@@ -111,9 +117,7 @@ async def test_whoever_waits_for_it_to_settle_waits_for_no_other_calls_checkpoin
 
 
 async def test_a_checkpoint_whose_write_has_not_begun_is_hastened_too() -> None:
-    table = Table()
-    table.gathers = True
-    table.open.set()
+    table = gathering_table()
     keeping = keeper(table, failures := list[str]())
     keeping.keep(Checkpoint(resumes=1))
     await asyncio.wait_for(keeping.settled(), 5)
@@ -122,9 +126,7 @@ async def test_a_checkpoint_whose_write_has_not_begun_is_hastened_too() -> None:
 
 
 async def test_what_comes_after_the_end_of_the_stream_is_not_gathered() -> None:
-    table = Table()
-    table.gathers = True
-    table.open.set()
+    table = gathering_table()
     keeping = keeper(table, failures := list[str]())
     keeping.hasten()
     keeping.keep(Checkpoint(resumes=1))
@@ -134,9 +136,7 @@ async def test_what_comes_after_the_end_of_the_stream_is_not_gathered() -> None:
 
 
 async def test_that_a_person_is_needed_is_not_gathered_nor_what_was_before_it() -> None:
-    table = Table()
-    table.gathers = True
-    table.open.set()
+    table = gathering_table()
     keeping = keeper(table, failures := list[str]())
     keeping.keep(Checkpoint(resumes=1))
     await asyncio.sleep(0)
