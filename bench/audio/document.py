@@ -66,6 +66,11 @@ def groups(rows: Sequence[Row], *, set_up: bool = False) -> list[Group]:
     return sorted(found, key=lambda each: (each.tls, each.calls, each.median(lambda row: row.cpu_ms)))
 
 
+def without_a_figure(rows: Sequence[Row]) -> bool:
+    """Whether something was measured in void rows only."""
+    return any(all(row.void for row in each.rows) for set_up in (False, True) for each in groups(rows, set_up=set_up))
+
+
 def page(rows: Sequence[Row], *, minutes: float) -> str:
     """The whole document."""
     written = Template(TEMPLATE.read_text(encoding="utf-8"))
@@ -109,7 +114,8 @@ def soundness(rows: Sequence[Row]) -> str:
     bad = f"{wrong} rows in which sound was lost, changed or crossed" if wrong else "none lost, changed or crossed"
     left = ", ".join(sorted({f"`{row.sut}`" for row in rows if row.left_open})) or "none"
     after = f"Systems that left sessions of the model open after their callers had gone: {left}."
-    return f"{checked}: {bad}; {void} rows void. {after}"
+    again = f"{void} rows void, because the generator was late, and measured again" if void else "no row void"
+    return f"{checked}: {bad}; {again}. {after}"
 
 
 def ratios(rows: Sequence[Row]) -> str:

@@ -3,7 +3,8 @@
 python -m bench.audio.rounds            about ten minutes
 python -m bench.audio.rounds --full     ladders too; about an hour and a half on a machine that does nothing else
 
-Exits with 1 when a block was lost, changed, out of order or crossed in any row, and with 3 when a row is void.
+A row that is void because the generator was late is measured again, `TRIES` times in all. Exits with 1 when a block was
+lost, changed, out of order or crossed in any row, and with 3 when all rows are void of which a figure was to be made.
 """
 
 import argparse
@@ -33,6 +34,8 @@ LARGEST: Final = 1_000
 WORTH_A_TRY_MS: Final = 1_400
 """Of processor time a second, by what a call costs where there are fewer; one more call costs less than that."""
 FULL_COUNTS: Final = (50, 100, 200, 400)
+TRIES: Final = 3
+"""A neighbour of a virtual machine that takes the generator's core is mostly gone some seconds later."""
 
 
 class Rounds:
@@ -40,11 +43,21 @@ class Rounds:
 
     def __init__(self, *, seconds: float, polite: bool) -> None:
         self.rows: list[Row] = []
+        """Every row that was measured, the void tries included."""
         self._seconds = seconds
         self._polite = polite
 
     def measure(self, name: str, calls: int, *, tls: bool = False, set_up: bool = False) -> Row:
-        """One more row."""
+        """One more row; of several tries, the last."""
+        row = self.try_once(name, calls, tls=tls, set_up=set_up)
+        for _ in range(TRIES - 1):
+            if not row.disturbed:
+                break
+            row = self.try_once(name, calls, tls=tls, set_up=set_up)
+        return row
+
+    def try_once(self, name: str, calls: int, *, tls: bool, set_up: bool) -> Row:
+        """One try at a row, kept whatever came of it."""
         plan = Plan(
             SUTS[name],
             calls,
@@ -94,7 +107,7 @@ def quick(rounds: Rounds) -> None:
     """What can be said in some minutes."""
     rounds.compare(2)
     rounds.alternate(("gateway", "bare_picows", "bare_fastapi"), 100, rounds=2)
-    rounds.alternate(("gateway", "bare_picows"), 200, rounds=2)
+    rounds.alternate(("gateway", "bare_picows"), 200, rounds=3)
     rounds.alternate(("gateway", "bare_picows"), 50, rounds=1, tls=True)
     for name in ("gateway", "bare_picows", "bare_fastapi"):
         rounds.measure(name, 50, set_up=True)
@@ -151,7 +164,7 @@ def main() -> int:
     for line in faults(rows):
         print(f"WRONG: {line}")
     print(f"written to {PAGE}")
-    return 1 if any(row.wrong for row in rows) else 3 if any(row.void for row in rows) else 0
+    return 1 if any(row.wrong for row in rows) else 3 if document.without_a_figure(rows) else 0
 
 
 if __name__ == "__main__":

@@ -92,6 +92,11 @@ class Row:
         return not self.wrong and not self.void
 
     @property
+    def disturbed(self) -> bool:
+        """Whether it is void for what another try may be spared: the generator was late, and had room."""
+        return bool(self.void) and self.late.p99 > LATE_MS and self.generator_share <= FULL
+
+    @property
     def generator_full(self) -> bool:
         """Whether the generator had no room left: then its own limit was met, and not the system's."""
         return self.generator_share > FULL or self.late.p99 > LATE_MS

@@ -14,8 +14,7 @@ MARK_INTERVAL_MS: Final = 200
 """How often played audio is acknowledged. Shorter costs messages; between two marks the clock counts, and
 `MARK_OVERDUE_MS` bounds how far it is believed."""
 UNSURE_MARK_INTERVAL_MS: Final = 20
-"""While the line may run dry, as after silence, every frame gets its own mark: until one returns, nothing new counts as
-heard."""
+"""The first one while the line may run dry, as after silence: until one returns, nothing new counts as heard."""
 PLAYOUT_MARGIN_MS: Final = 200
 """With less than this unheard, the next audio may come after the line ran dry, so `heard` waits for a mark."""
 MARK_OVERDUE_MS: Final = 250
@@ -444,6 +443,8 @@ CHECKPOINTS_TOGETHER: Final = 25
 took six bytes in JSON."""
 CHECKPOINT_MS: Final = CHECKPOINTS_GATHERED_MS + STEP_STORE_MS
 """One checkpoint, from the turn's end until it is kept. The table has as long as for a step, beside the gathering."""
+CLOSE_CALL_MS: Final = STEP_STORE_MS + CHECKPOINT_MS
+"""The end of a call: how it ended is written first, then its words are removed together with those of other calls."""
 CHECKPOINT_TTL_S: Final = 900
 """A caller may think for a while between two turns; after a quarter of an hour nobody is on that line any more."""
 STREAMS_LOOKED_BACK: Final = RESUMES + 1

@@ -157,7 +157,7 @@ class OwnStore:
     def hasten(self) -> None:
         return
 
-    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
+    async def close_call(self, call_sid: str, outcome: Outcome, *, words_kept: bool = True) -> None:
         return
 
     async def note_asked(self, call_sid: str) -> None:

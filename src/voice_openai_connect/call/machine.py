@@ -95,6 +95,11 @@ class Call:
         self._handing_over: HandingOver | None = None
         self._sentence = TransferSentence(settings.transfer_sentence, self._floor, self._speech)
 
+    @property
+    def resumed(self) -> bool:
+        """Whether it goes on from a checkpoint."""
+        return self._continuity.resumed
+
     def handle(self, event: ev.Event, now: int) -> tuple[Command, ...]:
         """Take in what happened at `now` (ms); return what is to be done, in order. Never raises for an event."""
         kind = type(event)

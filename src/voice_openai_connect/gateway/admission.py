@@ -7,6 +7,7 @@ caller on that process something.
 import asyncio
 import math
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,11 +63,18 @@ def free_descriptors() -> float:
     if allowed == resource.RLIM_INFINITY:
         return math.inf
     try:
-        return allowed - sum(1 for _ in _OPEN_DESCRIPTORS.iterdir())
+        return allowed - _open_descriptors()
     except FileNotFoundError:
         return math.inf
     except OSError:  # not even one is left to look with
         return 0
+
+
+def _open_descriptors() -> int:
+    """Listing them takes milliseconds where there are hundreds; Linux tells their number as the folder's size, from
+    6.2 on (`proc_fd_getattr` in its fs/proc/fd.c), and 0 before."""
+    told = _OPEN_DESCRIPTORS.stat().st_size if sys.platform == "linux" else 0
+    return told or sum(1 for _ in _OPEN_DESCRIPTORS.iterdir())
 
 
 def calls_that_fit(free: float) -> float:

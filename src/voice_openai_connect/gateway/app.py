@@ -269,7 +269,8 @@ class Gateway:
             case "stream-error":
                 self._refuse("stream", "twilio_error")
             case "stream-stopped":
-                self._aftercare.stream_stopped(voice_request(form).call_sid, form.get("StreamSid"))
+                if not self.sessions.memory.has_left(call_sid := voice_request(form).call_sid):
+                    self._aftercare.stream_stopped(call_sid, form.get("StreamSid"))
             case _:
                 pass
 
@@ -377,7 +378,13 @@ class Gateway:
 
 def build_app(gateway: Gateway, observer: FrontObserver) -> FastAPI:
     """The ASGI application. It documents nothing of itself to the outside."""
-    app = FastAPI(title="voice-openai-connect", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="voice-openai-connect",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would look for a provider at each request
+    )
     _add_webhooks(app, gateway)
     _add_operations(app, gateway, observer)
 

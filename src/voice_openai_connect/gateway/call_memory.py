@@ -24,6 +24,8 @@ class _Own:
     in_store: bool = False
     """Whether the store has taken the step: then it knows better than we, for another instance may have gone on."""
     dials: dict[int, DialOutcome] = field(default_factory=dict[int, DialOutcome])
+    left: bool = False
+    """Whether the caller left the stream that was here."""
 
 
 class CallMemory:
@@ -46,6 +48,14 @@ class CallMemory:
     def note_dial(self, call_sid: str, attempt: int, outcome: DialOutcome) -> None:
         """A dial has ended; nobody may be dialled again for want of a store that knows."""
         self._ours(call_sid).dials[attempt] = outcome
+
+    def note_left(self, call_sid: str) -> None:
+        """The caller has left, as the stream that was here said itself."""
+        self._ours(call_sid).left = True
+
+    def has_left(self, call_sid: str) -> bool:
+        """Whether that is known, so that Twilio's word for it is no news."""
+        return call_sid in self._own and self._own[call_sid].left
 
     async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
         """The caller goes back to the assistant: the conversation goes on from here, and no earlier step counts."""

@@ -93,10 +93,12 @@ class HandoverStore(Protocol):
         """Keep how a dial ended. True only the first time for this attempt, on whichever instance."""
         ...
 
-    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
+    async def close_call(self, call_sid: str, outcome: Outcome, *, words_kept: bool = True) -> None:
         """The call is over: keep how, and no word of the conversation. The step, the dials and `asked_at` stay.
 
         The latest outcome counts, and whatever is kept afterwards does not shorten the time that it is kept for.
+        Without `words_kept` no checkpoint of this call has ever been kept. Removing them may wait up to
+        `CHECKPOINTS_GATHERED_MS` for others to be written with.
         """
         ...
 

@@ -122,7 +122,9 @@ class SessionManager:
         del self._claimed[claim.call_sid]
         if claim.handler is None:
             self.questions.expect(claim.call_sid)
-        elif not claim.handler.caller_left:
+        elif claim.handler.caller_left:
+            self.memory.note_left(claim.call_sid)
+        else:
             self.questions.expect(claim.call_sid, broken=claim.handler.broken_stream)
         if not self._claimed:
             self._idle.set()

@@ -56,7 +56,8 @@ class StreamHandler:
         self._outside = outside
         self._observer = observer
         self._loop = asyncio.get_running_loop()
-        self._keeper = CheckpointKeeper(outside.store, call.identity.call_sid, observer.failed)
+        sid = call.identity.call_sid
+        self._keeper = CheckpointKeeper(outside.store, sid, observer.failed, resumed=call.resumed)
         self._waiting: deque[tuple[ev.Event, float]] = deque()
         self._busy = False
         self._arrived_at = 0.0
@@ -165,7 +166,7 @@ class StreamHandler:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await self._keeper.settled()
+            await self._keeper.closed()
             for timer in self._timers.values():
                 timer.cancel()
             self._timers.clear()
@@ -251,7 +252,7 @@ class StreamHandler:
             return
         self._closing = True
         try:
-            await self._keeper.settled()  # so that no checkpoint is written over the step
+            await self._keeper.settled()  # whoever is asked next may go on from it
             await self._outside.remember_step(self.call.identity.call_sid, step)
         finally:
             await self._hang_up_socket(self._socket)

@@ -110,18 +110,18 @@ class DynamoCalls:
             return False
         return True
 
-    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
-        """The call is over: keep how, and remove every word of the conversation.
+    async def close_call(self, call_sid: str, outcome: Outcome, *, words_kept: bool = True) -> None:
+        """The call is over: keep how, and remove every word of the conversation if any were kept.
 
-        Where the latter fails, or for streams before the latest 25, the words stay for what is left of
-        `CHECKPOINT_TTL_S`; nobody goes on from them.
+        The words go with what is to be written of other calls. Where that fails, or for streams before the latest 25,
+        they stay for what is left of `CHECKPOINT_TTL_S`; nobody goes on from them.
         """
         now, until = self._client.now(), self._client.now(limits.ENDED_CALL_TTL_S)
         change = "SET outcome = :outcome, ended_at = :now, kept_until = :until, expires_at = :until"
         values = {":outcome": outcome.value, ":now": now, ":until": until}
         item = await self._client.updated(_key(call_sid), change, values)
-        keys = _checkpoint_keys(call_sid, item, limits.CHECKPOINTS_TOGETHER)
-        await self._checkpoints.write(*map(Whole, keys), at_once=True)
+        if words_kept:
+            await self._checkpoints.write(*map(Whole, _checkpoint_keys(call_sid, item, limits.CHECKPOINTS_TOGETHER)))
 
     async def recall_call(self, call_sid: str) -> CallItem:
         """Everything that is kept; an empty item if the call is unknown or its time is over."""

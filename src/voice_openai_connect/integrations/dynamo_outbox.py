@@ -5,7 +5,6 @@ as a set of strings. Both are changed in one transaction, so an entry that is ke
 without a second index of the table (docs/decisions/0014). An entry is leased by a conditional write.
 """
 
-import asyncio
 from typing import Final, TypeVar
 from zlib import crc32
 
@@ -51,8 +50,8 @@ class DynamoOutbox:
 
     async def pending(self) -> frozenset[str]:
         """The conversations that something is kept of, by whichever instance."""
-        shards = await asyncio.gather(*(self._client.get(_shard(n)) for n in range(limits.OUTBOX_SHARDS)))
-        return frozenset[str]().union(*(shard.texts("pending") for shard in shards))
+        shards = await self._client.get_all([_shard(number) for number in range(limits.OUTBOX_SHARDS)])
+        return frozenset[str]().union(*(shard.texts("pending") for shard in shards.values()))
 
     async def lease(self, conversation_id: str) -> OutboxEntry | NotDue | Expired:
         """Take an entry to work on it for `OUTBOX_LEASE_S`; of several who ask at once, one gets it."""

@@ -135,12 +135,13 @@ class DynamoRepository:
         """
         return await self._calls.note_dial(call_sid, attempt, outcome)
 
-    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
+    async def close_call(self, call_sid: str, outcome: Outcome, *, words_kept: bool = True) -> None:
         """The call is over: keep how for `ENDED_CALL_TTL_S`, and no word of the conversation.
 
-        If its words could not be removed it raises, and they are gone after `CHECKPOINT_TTL_S`.
+        If its words could not be removed it raises, and they are gone after `CHECKPOINT_TTL_S`. Without `words_kept`
+        there are none to be removed.
         """
-        await self._calls.close_call(call_sid, outcome)
+        await self._calls.close_call(call_sid, outcome, words_kept=words_kept)
 
     # --- The table itself
 

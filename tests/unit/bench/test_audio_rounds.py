@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench.audio.rounds import Rounds, faults
+from bench.audio import document
+from bench.audio.rounds import TRIES, Rounds, faults
 from bench.audio.row import Row
 from bench.audio.tally import Delays
 
@@ -47,6 +48,46 @@ def test_the_floor_and_ours_are_measured_with_as_many_calls_as_every_other_syste
     pretended.compare(1)
 
     assert {row.calls for row in pretended.rows if row.sut == system} == {row.calls for row in pretended.rows}
+
+
+class Disturbed(Rounds):
+    """Measures void rows, so many of them before the first good one."""
+
+    def __init__(self, void: int, *, share: float = 0.3) -> None:
+        super().__init__(seconds=1.0, polite=True)
+        self._void = void
+        self._share = share
+
+    def try_once(self, name: str, calls: int, *, tls: bool, set_up: bool) -> Row:
+        late = Delays(100, 0.1, 9.0, 9.0) if len(self.rows) < self._void else Delays(100, 0.1, 0.2, 0.3)
+        void = "the generator was late" if late.p99 > 5 else ""
+        row = Row(name, calls, tls, set_up, void=void, late=late, generator_share=self._share)
+        self.rows.append(row)
+        return row
+
+
+@pytest.mark.parametrize("void", range(TRIES))
+def test_a_row_whose_generator_was_disturbed_is_measured_again(void: int):
+    disturbed = Disturbed(void)
+
+    assert disturbed.measure("gateway", 50).sound
+    assert len(disturbed.rows) == void + 1
+    assert not document.without_a_figure(disturbed.rows)
+
+
+def test_after_some_tries_there_is_no_figure():
+    disturbed = Disturbed(99)
+
+    assert not disturbed.measure("gateway", 50).sound
+    assert len(disturbed.rows) == TRIES
+    assert document.without_a_figure([*disturbed.rows, Row("gateway", 100)])
+
+
+def test_a_generator_without_room_is_not_tried_again():
+    full = Disturbed(99, share=0.99)
+    full.measure("gateway", 50)
+
+    assert len(full.rows) == 1
 
 
 def test_a_wrong_or_void_row_is_named():

@@ -38,9 +38,14 @@ class NobodyAsks:
 class ScriptedCall(Call):
     """Answers events as it is told; ends when the stream does. `broken` events make it raise."""
 
-    def __init__(self, answers: Answers | None = None, broken: frozenset[type[ev.Event]] = frozenset()) -> None:
+    def __init__(
+        self,
+        answers: Answers | None = None,
+        broken: frozenset[type[ev.Event]] = frozenset(),
+        resumed: Checkpoint | None = None,
+    ) -> None:
         general = Intent("general", "support", "normal")
-        super().__init__(IDENTITY, CallSettings("Hello.", "One moment.", "Bye.", NobodyAsks(), {}, general))
+        super().__init__(IDENTITY, CallSettings("Hello.", "One moment.", "Bye.", NobodyAsks(), {}, general), resumed)
         self.answers = answers or {}
         self.broken = broken
         self.seen: list[ev.Event] = []
@@ -127,6 +132,8 @@ class Service:
     attached: list[str] = field(default_factory=list[str])
     checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    words_kept: bool | None = None
+    """Whether there were said to be words of a call that was closed."""
     revoked: list[str] = field(default_factory=list[str])
     notes: list[TicketNote] = field(default_factory=list[TicketNote])
     owed: list[HandoverRecord] = field(default_factory=list[HandoverRecord])
@@ -153,10 +160,11 @@ class Service:
     def hasten(self) -> None:
         return
 
-    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
+    async def close_call(self, call_sid: str, outcome: Outcome, *, words_kept: bool = True) -> None:
         await self.does()
         self.checkpoints.clear()
         self.outcomes.append(outcome)
+        self.words_kept = words_kept
 
     async def take_over(self, call_sid: str) -> CallItem:
         raise AssertionError
@@ -252,8 +260,10 @@ class Stage:
         crm: bool = True,
         remember: Callable[[], Awaitable[None]] = answers,
         unattended: Callable[[], ev.QueuesUnattended] = ev.QueuesUnattended,
+        resumed: Checkpoint | None = None,
     ) -> None:
-        self.call, self.line, self.leg, self.watch = ScriptedCall(answers_to, broken), Line(), Leg(life), Watch()
+        self.call = ScriptedCall(answers_to, broken, resumed)
+        self.line, self.leg, self.watch = Line(), Leg(life), Watch()
         self.service = Service(does)
         self.steps: list[NextStep] = []
 
@@ -354,7 +364,7 @@ class Table:
     def hasten(self) -> None:
         return
 
-    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
+    async def close_call(self, call_sid: str, outcome: Outcome, *, words_kept: bool = True) -> None:
         await self._change(call_sid, checkpoint=None, outcome=outcome)
 
     async def note_asked(self, call_sid: str) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.gateway.checkpoint_keeper import CheckpointKeeper
@@ -17,6 +19,8 @@ class Table:
         self.broken = False
         self.gathers = False
         self.hastened = asyncio.Event()
+        self.words_kept: bool | None = None
+        """Whether whoever closed a call said that there are words of it."""
 
     async def save_checkpoint(self, _: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
         await self.open.wait()
@@ -30,9 +34,10 @@ class Table:
         self.hastened.set()
         self.hastened.clear()  # whoever comes later is not meant
 
-    async def close_call(self, _: str, outcome: Outcome) -> None:
+    async def close_call(self, _: str, outcome: Outcome, *, words_kept: bool = True) -> None:
         await self.open.wait()
         self.written.append(outcome)
+        self.words_kept = words_kept
 
 
 def gathering_table() -> Table:
@@ -43,8 +48,8 @@ def gathering_table() -> Table:
     return table
 
 
-def keeper(table: Any, failures: list[str]) -> CheckpointKeeper:
-    return CheckpointKeeper(table, "CA1", lambda what, _: failures.append(what))
+def keeper(table: Any, failures: list[str], *, resumed: bool = False) -> CheckpointKeeper:
+    return CheckpointKeeper(table, "CA1", lambda what, _: failures.append(what), resumed=resumed)
 
 
 async def test_of_several_that_wait_only_the_last_is_written_and_never_before_an_earlier_one() -> None:
@@ -66,10 +71,51 @@ async def test_an_outcome_is_never_followed_by_an_earlier_checkpoint() -> None:
     await asyncio.sleep(0)
     keeping.keep(Checkpoint(resumes=2))
     keeping.close(Outcome.CONTAINED)
+    keeping.keep(Checkpoint(resumes=3))
     table.open.set()
-    await asyncio.wait_for(keeping.settled(), 5)
+    await asyncio.wait_for(keeping.closed(), 5)
 
-    assert table.written == [1, Outcome.CONTAINED]
+    assert table.written == [Outcome.CONTAINED]
+
+
+@pytest.mark.parametrize(("resumed", "kept"), [(False, False), (True, False), (False, True)])
+async def test_the_words_of_a_call_are_looked_for_only_if_there_may_be_any(resumed: bool, kept: bool) -> None:
+    table = Table()
+    keeping = keeper(table, [], resumed=resumed)
+    table.open.set()
+    if kept:
+        keeping.keep(Checkpoint())
+        await asyncio.wait_for(keeping.settled(), 5)
+    keeping.close(Outcome.CONTAINED)
+    await asyncio.wait_for(keeping.closed(), 5)
+
+    assert table.words_kept is (resumed or kept)
+
+
+async def test_nobody_waits_for_the_end_of_a_call_to_be_written_before_the_stream_is_closed() -> None:
+    table = Table()
+    keeping = keeper(table, [])
+    keeping.close(Outcome.CONTAINED)
+    await asyncio.wait_for(keeping.settled(), 5)
+    assert table.written == []
+
+    table.open.set()
+    await asyncio.wait_for(keeping.closed(), 5)
+    assert table.written == [Outcome.CONTAINED]
+
+
+async def test_the_end_of_a_call_hurries_no_other_calls_checkpoints() -> None:
+    table = gathering_table()
+    hastened = list[None]()
+    table.hasten = lambda: hastened.append(None)
+    keeping = keeper(table, [])
+    keeping.keep(Checkpoint())
+    await asyncio.sleep(0)
+    keeping.close(Outcome.CONTAINED)
+    keeping.hasten()
+    await asyncio.wait_for(keeping.closed(), 5)
+
+    assert (table.written, hastened) == ([Outcome.CONTAINED], [])
 
 
 async def test_a_write_that_fails_is_told_and_the_next_one_is_made() -> None:
@@ -99,6 +145,7 @@ async def test_once_stopped_it_writes_nothing_more_not_even_what_was_waiting() -
     keeping.keep(Checkpoint(resumes=2))
     keeping.stop()
     keeping.keep(Checkpoint(resumes=3))
+    keeping.close(Outcome.CONTAINED)
     table.open.set()
     await asyncio.wait_for(keeping.settled(), 10)
 

@@ -63,7 +63,7 @@ class Store:
     def hasten(self) -> None:
         return
 
-    async def close_call(self, call_sid: str, outcome: Outcome) -> None:
+    async def close_call(self, call_sid: str, outcome: Outcome, *, words_kept: bool = True) -> None:
         self.checkpoints.pop(call_sid, None)
 
     async def note_asked(self, call_sid: str) -> None:
@@ -286,6 +286,7 @@ async def test_a_stream_that_ends_is_asked_about_unless_its_caller_has_left() ->
     office.hang_up("CA1")
     office.hang_up("CA2")
     assert not broken.caller_left
+    assert [office.memory.has_left(call) for call in ("CA1", "CA2", "CA3")] == [False, True, False]
 
     assert not office.questions.none_awaited.is_set()
     office.questions.asked("CA1")

@@ -60,7 +60,7 @@ async def test_without_a_crm_a_note_has_nowhere_to_go_and_harms_nobody(make_stag
     assert stage.watch.failures == []
 
 
-async def test_the_outcome_is_kept_after_the_checkpoints_and_before_the_line_is_closed(make_stage: MakeStage) -> None:
+async def test_the_outcome_is_kept_instead_of_what_was_said_before(make_stage: MakeStage) -> None:
     stage = make_stage(
         on_start(do.SaveCheckpoint(Checkpoint()), do.NoteOutcome(Outcome.CONTAINED), do.CloseStream(HangUp()))
     )
@@ -71,6 +71,16 @@ async def test_the_outcome_is_kept_after_the_checkpoints_and_before_the_line_is_
     assert stage.service.outcomes == [Outcome.CONTAINED]
     assert stage.service.checkpoints == []
     assert stage.steps == [HangUp()]
+
+
+@pytest.mark.parametrize("resumed", [None, Checkpoint()])
+async def test_a_call_that_was_taken_up_again_has_words_to_be_removed(
+    make_stage: MakeStage, resumed: Checkpoint | None
+) -> None:
+    stage = make_stage({ev.StreamStopped: (do.NoteOutcome(Outcome.CALLER_LEFT),)}, resumed=resumed)
+    await stage.whole_call()
+
+    assert stage.service.words_kept is (resumed is not None)
 
 
 async def test_a_call_that_breaks_after_nobody_came_ends_in_a_promise_and_not_in_a_third_dial(

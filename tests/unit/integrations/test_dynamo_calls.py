@@ -372,6 +372,30 @@ async def test_a_closed_call_keeps_how_it_ended_and_no_word_of_it(
     assert "blue" not in str(item)
 
 
+async def test_a_call_of_which_no_word_was_kept_is_closed_with_one_request(table: OwnTable) -> None:
+    script = ScriptedHttp([Answer()])
+    async with script.serving() as url, table.repository(at=url) as repository:
+        await repository.close_call("CA1", Outcome.CALLER_LEFT, words_kept=False)
+
+    assert [asked.headers["x-amz-target"] for asked in script.asked] == ["DynamoDB_20120810.UpdateItem"]
+
+
+async def test_the_words_of_a_closed_call_go_with_what_is_written_of_others(
+    table: OwnTable, repository: DynamoRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await repository.save_checkpoint("CA1", CHECKPOINT)
+    monkeypatch.setattr(limits, "CHECKPOINTS_GATHERED_MS", 60_000)
+    closing = asyncio.create_task(repository.close_call("CA1", Outcome.CALLER_LEFT))
+    async with asyncio.timeout(30):
+        while (await repository.recall_call("CA1")).outcome is None:  # noqa: ASYNC110 - DynamoDB tells nobody
+            await asyncio.sleep(0)
+        assert await table.keys() == {"call#CA1", "checkpoint#CA1#0"}
+        await repository.save_checkpoint("CA2", CHECKPOINT, at_once=True)
+        await closing
+
+    assert await table.keys() == {"call#CA1", "checkpoint#CA2#0"}
+
+
 async def test_a_closed_call_has_no_words_left_of_any_of_its_streams(
     table: OwnTable, repository: DynamoRepository
 ) -> None:

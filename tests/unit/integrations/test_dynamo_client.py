@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from voice_openai_connect import limits
+from voice_openai_connect import __version__, limits
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.next_step import HangUp
 from voice_openai_connect.integrations.dynamo_client import (
@@ -97,6 +97,14 @@ async def test_nobody_listening_is_unreachable(table: OwnTable, record: Handover
     async with table.repository(at="http://127.0.0.1:9") as repository:
         with pytest.raises(StoreError, match="unreachable"):
             await repository.save(record)
+
+
+async def test_requests_say_who_asks(table: OwnTable) -> None:
+    script = ScriptedHttp([Answer()])
+    async with script.serving() as url, table.repository(at=url) as repository:
+        await repository.recall_call("CA1")
+
+    assert all(asked.headers["user-agent"].startswith(f"voice-openai-connect/{__version__}") for asked in script.asked)
 
 
 def test_a_key_does_not_show_its_secrets() -> None:

@@ -11,6 +11,7 @@ from voice_openai_connect.integrations.dynamo_client import StoreError
 from voice_openai_connect.integrations.dynamo_outbox import DynamoOutbox
 from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
 from voice_openai_connect.simulator.dynamo_table import OwnTable
+from voice_openai_connect.simulator.scripted_http import Answer, ScriptedHttp
 
 CONV = "conversation-1"
 NOTE = TicketNote(CONV, "+61412345678", "call_back", "Please call back.", urgent=True)
@@ -39,6 +40,14 @@ async def test_what_one_instance_keeps_another_finds(table: OwnTable, record: Ha
         entry = await leased(other.outbox)
 
     assert (entry.conversation_id, entry.record, entry.notes, entry.refusals) == (CONV, record, (NOTE,), 0)
+
+
+async def test_looking_for_what_is_kept_is_one_request(table: OwnTable) -> None:
+    script = ScriptedHttp([Answer()])
+    async with script.serving() as url, table.repository(at=url) as repository:
+        assert await repository.outbox.pending() == frozenset()
+
+    assert len(script.asked) == 1
 
 
 async def test_what_is_kept_expires_and_says_no_more_than_the_ticket_will(
