@@ -140,22 +140,6 @@ class PicowsSocket(WSListener):
         self._deaf = True
         self._wake(True)
 
-    def _take(self, text: str) -> None:
-        if not self._credit:
-            self._credit = self._allow_more()
-            if not self._credit:
-                return None
-        self._credit -= 1
-        heard = self._heard
-        if heard is None:
-            return self._hold(text)
-        try:
-            if not heard(text):
-                self._wake(False)
-        except Exception as error:  # noqa: BLE001 - it belongs to whoever waits in `listen`
-            self._wake(error)
-        return None
-
     def _hold(self, text: str) -> None:
         if not self._deaf:
             self._held.append(text)
@@ -179,13 +163,26 @@ class PicowsSocket(WSListener):
         """A frame came; nearly every one is a whole message."""
         if frame.payload_size > self._message_bytes:
             return self._end()  # picows has said that it is too long, and hands it over all the same
-        if frame.msg_type != _TEXT or not frame.fin or self._fragments is not None:
-            return self._unusual(transport, frame)
         try:
-            text = frame.get_payload_as_utf8_text()
+            usual = frame.msg_type == _TEXT and frame.fin and self._fragments is None
+            text = frame.get_payload_as_utf8_text() if usual else self._unusual(transport, frame)
         except UnicodeDecodeError:
             return self._refuse(transport, WSCloseCode.INVALID_TEXT)
-        return self._take(text)
+        if text is None:
+            return None
+        if not self._credit:
+            self._credit = self._allow_more()
+            if not self._credit:
+                return None
+        self._credit -= 1
+        if self._heard is None:
+            return self._hold(text)
+        try:
+            if not self._heard(text):
+                self._wake(False)
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever waits in `listen`
+            self._wake(error)
+        return None
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is gone, from whichever side."""
@@ -201,17 +198,19 @@ class PicowsSocket(WSListener):
     def resume_writing(self) -> None:
         """The peer reads again."""
 
-    def _unusual(self, transport: WSTransport, frame: WSFrame) -> None:
+    def _unusual(self, transport: WSTransport, frame: WSFrame) -> str | None:
+        """The text of a message that is whole now, if one is. Raises `UnicodeDecodeError`."""
         match frame.msg_type:
             case WSMsgType.CLOSE:
                 transport.send_close(frame.get_close_code() or WSCloseCode.OK)
                 transport.disconnect()
+                return None
             case WSMsgType.PING | WSMsgType.PONG:
-                return  # picows answers the one and looks for the other
+                return None  # picows answers the one and looks for the other
             case kind:
-                self._join(transport, frame, starts=kind != WSMsgType.CONTINUATION, text=kind == _TEXT)
+                return self._join(transport, frame, starts=kind != WSMsgType.CONTINUATION, text=kind == _TEXT)
 
-    def _join(self, transport: WSTransport, frame: WSFrame, *, starts: bool, text: bool) -> None:
+    def _join(self, transport: WSTransport, frame: WSFrame, *, starts: bool, text: bool) -> str | None:
         """A message in fragments (RFC 6455, 5.4), or a binary one."""
         if starts is (self._fragments is not None):
             return self._refuse(transport, WSCloseCode.PROTOCOL_ERROR)
@@ -220,17 +219,10 @@ class PicowsSocket(WSListener):
         fragments = self._fragments = [*(self._fragments or ()), frame.get_payload_as_bytes()]
         if sum(map(len, fragments)) > self._message_bytes:
             return self._refuse(transport, WSCloseCode.MESSAGE_TOO_BIG)
-        if frame.fin:
-            self._fragments = None
-            self._whole(transport, b"".join(fragments) if self._fragments_are_text else b"")
-        return None
-
-    def _whole(self, transport: WSTransport, message: bytes) -> None:
-        try:
-            text = message.decode()
-        except UnicodeDecodeError:
-            return self._refuse(transport, WSCloseCode.INVALID_TEXT)
-        return self._take(text)
+        if not frame.fin:
+            return None
+        self._fragments = None
+        return b"".join(fragments).decode() if self._fragments_are_text else ""
 
     def _refuse(self, transport: WSTransport, code: WSCloseCode) -> None:
         self._closing = True

@@ -181,7 +181,15 @@ class StreamHandler:
                 return self._bear_with_garbage()
             self._heard_at = self._loop.time()
             if type(event) is bytes:
-                self._caller_heard(event)
+                # Where the call says beforehand that it would pass a frame on, it is not asked: there are 50 a second.
+                if self._leg is None or self._busy or not self.call.passes_audio:
+                    self.post(ev.CallerAudio(event))
+                    return True
+                try:
+                    self._leg.send_audio(event)
+                except Exception as error:  # noqa: BLE001 - as for any other command
+                    self._fail_open(error)
+                    self._work_off()
             elif isinstance(event, ev.Event):
                 self.post(event)
                 if isinstance(event, ev.StreamStopped):
@@ -190,17 +198,6 @@ class StreamHandler:
             return True
 
         await socket.deliver(heard)  # `run` knows whether it was we who closed it
-
-    def _caller_heard(self, audio: bytes) -> None:
-        """Pass a frame on at once where the call says beforehand that it would: it comes fifty times a second."""
-        leg = self._leg
-        if leg is None or self._busy or not self.call.passes_audio:
-            return self.post(ev.CallerAudio(audio))
-        try:
-            leg.send_audio(audio)
-        except Exception as error:  # noqa: BLE001 - as for any other command
-            self._fail_open(error)
-            self._work_off()
 
     def _bear_with_garbage(self) -> bool:
         """Whether the stream is still worth reading."""

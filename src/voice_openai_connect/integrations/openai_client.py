@@ -122,12 +122,14 @@ class RealtimeLeg:
 
     def send_audio(self, audio: bytes) -> None:
         """Carry out `SendCallerAudio(audio)`: µ-law at 8 kHz."""
-        self._send(encode_audio(audio if self._transcoder is None else self._transcoder.to_model(audio)))
+        if self._transcoder is not None:
+            audio = self._transcoder.to_model(audio)
+        if self._socket is not None and not self._socket.send(encode_audio(audio)):
+            self._give_up(self._socket)
 
     def _send(self, message: bytes) -> None:
-        socket = self._socket
-        if socket is not None and not socket.send(message):
-            self._give_up(socket, "outbox_full")
+        if self._socket is not None and not self._socket.send(message):
+            self._give_up(self._socket)
 
     async def close(self) -> None:
         """Close the socket and end `run`. May be called twice."""
@@ -197,8 +199,8 @@ class RealtimeLeg:
         self._requests += 1
         return encode(command, event_id=f"{type(command).__name__}.{self._requests}")
 
-    def _give_up(self, socket: ModelSocket, reason: str) -> None:
-        self._given_up = ModelLost(reason)
+    def _give_up(self, socket: ModelSocket) -> None:
+        self._given_up = ModelLost("outbox_full")
         self._socket = None
         socket.abort()
 

@@ -140,22 +140,20 @@ class MediaReader:
         except (msgspec.MsgspecError, RecursionError, UnicodeError):  # once more, to learn what it is, or to say so
             message = decode_known(_known, _head, _KNOWN_EVENTS, text, "a media stream message")
         if type(message) is _Media:
-            return self._voice(message.media) if self._started else None
+            media = message.media
+            if not self._started or media.track != "inbound":
+                return None
+            if not media.payload:
+                raise WireError("a frame of the caller's audio is empty")
+            self.frames += 1
+            self._last_chunk = media.chunk
+            return media.payload
         if isinstance(message, _Connected):
             self.connected = True
             return None
         if isinstance(message, _Start):
             return self._stream_start(message.start)
         return _rare_event(message) if self._started else None
-
-    def _voice(self, media: _MediaBody) -> bytes | None:
-        if media.track != "inbound":
-            return None
-        if not media.payload:
-            raise WireError("a frame of the caller's audio is empty")
-        self.frames += 1
-        self._last_chunk = media.chunk
-        return media.payload
 
     def _stream_start(self, start: _StartBody) -> StreamStart | None:
         if self._started:
