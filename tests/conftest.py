@@ -58,7 +58,8 @@ def dynamo() -> Iterator[SimulatedDynamo]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that are not about time: DynamoDB shares two cores with all of them, and may take a while."""
-    monkeypatch.setattr(limits, "DYNAMODB_READ_S", 20)
+    for name, patience in (("DYNAMODB_CONNECT_S", 20), ("DYNAMODB_READ_S", 20), ("SAVE_MS", 30_000)):
+        monkeypatch.setattr(limits, name, patience)
 
 
 @pytest.fixture(scope="session")
