@@ -14,7 +14,8 @@ MARK_INTERVAL_MS: Final = 200
 """How often played audio is acknowledged. Shorter costs messages; between two marks the clock counts, and
 `MARK_OVERDUE_MS` bounds how far it is believed."""
 UNSURE_MARK_INTERVAL_MS: Final = 20
-"""The first one while the line may run dry, as after silence: until one returns, nothing new counts as heard."""
+"""While the line may run dry, as after silence, every frame gets its own mark: until one returns, nothing new counts as
+heard. Fewer would be cheaper, and would tell the model up to half of the first 200 ms less than was heard."""
 PLAYOUT_MARGIN_MS: Final = 200
 """With less than this unheard, the next audio may come after the line ran dry, so `heard` waits for a mark."""
 MARK_OVERDUE_MS: Final = 250

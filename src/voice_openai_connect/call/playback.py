@@ -31,7 +31,6 @@ MARKS_TIMER: Final = "marks"
 
 _PER_MS = limits.BYTES_PER_MS
 _FRAME = limits.FRAME_BYTES
-_FRAME_MS = _FRAME // _PER_MS
 
 
 @dataclass(slots=True)
@@ -148,7 +147,7 @@ class Playback:
         while offset < len(audio):
             to_mark = limits.MARK_INTERVAL_MS
             if self._may_be_dry(now):
-                to_mark = self._unsure_interval(now)
+                to_mark = limits.UNSURE_MARK_INTERVAL_MS
                 self._breaks.append(_Break(self._sent, self._dry_at))
             room = max(to_mark * _PER_MS - self._since_mark, _FRAME)
             piece = audio[offset : offset + room]
@@ -165,13 +164,6 @@ class Playback:
     def _may_be_dry(self, now: int) -> bool:
         """Whether audio that is sent now, even together with other, may arrive after the line has run dry."""
         return self._dry_at - now < limits.PLAYOUT_MARGIN_MS
-
-    def _unsure_interval(self, now: int) -> int:
-        """As much as lies ahead already, up to the margin: marks after 20, 40, 80, 160 and 200 ms. So what counts as
-        heard is at least half of what was, for half the messages that a mark a frame would cost."""
-        ahead = self._dry_at - now
-        room = min(ahead, limits.PLAYOUT_MARGIN_MS - ahead)
-        return max(limits.UNSURE_MARK_INTERVAL_MS, room - room % _FRAME_MS)
 
     def _mark(self) -> list[Command]:
         self._names += 1

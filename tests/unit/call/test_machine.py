@@ -86,8 +86,8 @@ def test_caller_audio_goes_up_unchanged(talking: Line) -> None:
 
 def test_a_caller_who_interrupts_is_heard_at_once_and_the_model_learns_what_was_heard(talking: Line) -> None:
     commands = talking.begin_saying("a", ms=2_000)
-    for mark, ms in zip(talking.sent(do.MarkPlayback, commands), (20, 20, 40, 80, 40), strict=False):
-        talking.wait(ms)
+    for mark in talking.sent(do.MarkPlayback, commands)[:10]:
+        talking.wait(20)
         talking.post(ev.PlaybackReached(mark.name))
     talking.wait(300)
 

@@ -23,8 +23,8 @@ def speech() -> Speech:
 
 def begun(voice: Speech) -> None:
     """What was sent at 0 has been heard for as long as it might have been about to run dry."""
-    for number, ms in enumerate((20, 40, 80, 160, limits.PLAYOUT_MARGIN_MS), 1):
-        voice.reached(f"m{number}", now=ms)
+    for mark in range(1, limits.PLAYOUT_MARGIN_MS // limits.UNSURE_MARK_INTERVAL_MS + 1):
+        voice.reached(f"m{mark}", now=mark * limits.UNSURE_MARK_INTERVAL_MS)
 
 
 def test_stopping_silences_the_line_before_the_model_is_told() -> None:
@@ -125,8 +125,8 @@ def test_once_something_has_been_heard_there_is_room_for_as_much() -> None:
     voice.audio(ModelAudio("r1", "i1", bytes(limits.UNHEARD_AUDIO_MS * limits.BYTES_PER_MS)), now=0)
     voice.response_finished("r1", now=0)
     begun(voice)
-    for mark in range(6, 55):
-        voice.reached(f"m{mark}", now=200 + (mark - 5) * 200)
+    for mark in range(11, 60):
+        voice.reached(f"m{mark}", now=200 + (mark - 10) * 200)
     commands = voice.audio(ModelAudio("r2", "i2", bytes(20_000 * limits.BYTES_PER_MS)), now=10_000)
 
     assert sent_ms(commands) == 10_000
