@@ -114,8 +114,7 @@ def soundness(rows: Sequence[Row]) -> str:
     bad = f"{wrong} rows in which sound was lost, changed or crossed" if wrong else "none lost, changed or crossed"
     left = ", ".join(sorted({f"`{row.sut}`" for row in rows if row.left_open})) or "none"
     after = f"Systems that left sessions of the model open after their callers had gone: {left}."
-    again = f"{void} rows void, because the generator was late, and measured again" if void else "no row void"
-    return f"{checked}: {bad}; {again}. {after}"
+    return f"{checked}: {bad}; {void} rows void. {after}"
 
 
 def ratios(rows: Sequence[Row]) -> str:
