@@ -24,6 +24,7 @@ def show(row: Row) -> None:
         print(f"  memory {row.rss_kb:.0f} KB a call")
     print(f"  set-up {_times(row.set_up_ms)}")
     print(f"  generator {row.generator_share:.0%} of its core, late {_times(row.late)}")
+    print(f"  the host took {row.taken_share:.1%} of the system's core")
     print(f"  {row.counts}, {row.left_open} sessions left open")
     for what in (row.void, *row.examples, row.wrong):
         if what:

@@ -139,13 +139,14 @@ def cost_table(rows: Sequence[Row]) -> str:
             f"{each.median(lambda row: row.cpu_share):.0%}",
             f"{each.median(lambda row: row.rss_kb):.0f}",
             f"{each.median(lambda row: row.generator_share):.0%}",
+            f"{each.median(lambda row: row.taken_share):.1%}",
             f"{len(each.rows)}, {each.mark}",
         )
         for each in groups(rows)
         if not each.tls
     ]
-    head = ("system", "calls", "CPU ms per call-second (min..max)", "core", "KB per call", "generator's core", "rounds")
-    return table(head, body)
+    cost = ("system", "calls", "CPU ms per call-second (min..max)", "core", "KB per call")
+    return table((*cost, "generator's core", "taken by the host", "rounds"), body)
 
 
 def delay_table(rows: Sequence[Row]) -> str:

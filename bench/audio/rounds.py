@@ -3,8 +3,8 @@
 python -m bench.audio.rounds            about a quarter of an hour
 python -m bench.audio.rounds --full     ladders too; about an hour and a half on a machine that does nothing else
 
-A row that is void because the generator was late is measured again, `TRIES` times in all. Exits with 1 when a block was
-lost, changed, out of order or crossed in any row, and with 3 when all rows are void of which a figure was to be made.
+A row that is void because the machine was disturbed is measured again, `TRIES` times in all. Exits with 1 when a block
+was lost, changed, out of order or crossed in any row, and with 3 when all rows of a figure are void.
 """
 
 import argparse
@@ -35,7 +35,7 @@ WORTH_A_TRY_MS: Final = 1_400
 """Of processor time a second, by what a call costs where there are fewer; one more call costs less than that."""
 FULL_COUNTS: Final = (50, 100, 200, 400)
 TRIES: Final = 3
-"""A neighbour of a virtual machine that takes the generator's core is mostly gone some seconds later."""
+"""A neighbour of a virtual machine that takes a core is mostly gone some seconds later."""
 
 
 class Rounds:
@@ -94,7 +94,7 @@ class Rounds:
         lowest, highest, calls = 0, LARGEST, SUTS[name].first_rung
         while 1 <= calls <= LARGEST and highest - lowest > max(1, STEP * highest):
             row = self.measure(name, calls)
-            if row.generator_full:
+            if row.generator_full or row.disturbed:
                 return
             if row.carried(GOOD_MS + SUTS[name].built_in_ms):
                 lowest = calls

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench.audio import probe, suts
+from bench.audio import cores, probe, suts
 from bench.audio.engine import SAMPLES
 from bench.audio.exchange import Exchange
 from bench.audio.session import Manner
@@ -26,6 +26,9 @@ SETTLE_S: Final = 1.0
 FIRST_CALLS: Final = 3
 LATE_MS: Final = 5.0
 """The 99th percentile of the generator's own lateness beyond which a row is void."""
+TAKEN: Final = 0.05
+"""The share of the system's core that the host of a virtual machine may take; beyond it a row is void, because its
+delays are the host's."""
 FULL: Final = 0.96
 """The share of a core beyond which there is none left."""
 CALL_S: Final = 180.0
@@ -70,6 +73,8 @@ class Row:
     cpu_share: float = math.nan
     """Of its core."""
     generator_share: float = math.nan
+    taken_share: float = 0.0
+    """Of the system's core, by the host of a virtual machine, while there was work for it."""
     up: Delays = field(default_factory=Delays)
     down: Delays = field(default_factory=Delays)
     clear: Delays = field(default_factory=Delays)
@@ -93,8 +98,10 @@ class Row:
 
     @property
     def disturbed(self) -> bool:
-        """Whether it is void for what another try may be spared: the generator was late, and had room."""
-        return bool(self.void) and self.late.p99 > LATE_MS and self.generator_share <= FULL
+        """Whether it is void for what another try may be spared: the generator was late and had room, or the host took
+        the core away."""
+        late = self.late.p99 > LATE_MS and self.generator_share <= FULL
+        return bool(self.void) and (late or self.taken_share > TAKEN)
 
     @property
     def generator_full(self) -> bool:
@@ -150,11 +157,15 @@ async def _cores(plan: Plan, row: Row, sut: Running) -> AsyncGenerator[None]:
     for pid in around:
         probe.pin(pid, GENERATOR_CORE)
     try:
-        if plan.real_time:
-            row.scheduling = probe.put_first(sut.pid)
-            for pid in around:
-                probe.put_first(pid)
-        yield
+        if not plan.real_time:
+            yield
+            return
+        row.scheduling = probe.put_first(sut.pid)
+        for pid in around:
+            probe.put_first(pid)
+        with cores.kept_awake() as awake:
+            row.scheduling += ", cores kept awake" if awake else ""
+            yield
     finally:
         probe.put_back(os.getpid(), allowed)
 
@@ -172,8 +183,15 @@ async def _measure_talk(plan: Plan, row: Row, exchange: Exchange, sut: Running, 
     await asyncio.gather(turnover, return_exceptions=True)
     if missing := exchange.missing(plan.settle_s):
         tally.wrong["lost"] += missing
+    row.void = _why_void(row)
+
+
+def _why_void(row: Row) -> str:
     if row.late.p99 > LATE_MS:
-        row.void = f"the generator was late (p99 {row.late.p99:.1f} ms)"
+        return f"the generator was late (p99 {row.late.p99:.1f} ms)"
+    if row.taken_share > TAKEN:
+        return f"the host took {row.taken_share:.0%} of the core"
+    return ""
 
 
 async def _idle(plan: Plan, exchange: Exchange, sut: Running) -> float:
@@ -217,11 +235,13 @@ async def _window(plan: Plan, row: Row, exchange: Exchange, sut: Running, tally:
     tally.begin()
     exchange.engine.call("engine_forget_samples")
     began, cpu, own = loop.time(), probe.cpu_ms(sut.pid), probe.cpu_ms(os.getpid())
+    taken = cores.taken_s(SUT_CORE)
     await asyncio.sleep(plan.seconds)
     took_s = loop.time() - began
     cpu, own = probe.cpu_ms(sut.pid) - cpu, probe.cpu_ms(os.getpid()) - own
     row.cpu_ms = cpu / took_s / plan.calls
     row.cpu_share, row.generator_share = cpu / took_s / 1_000, own / took_s / 1_000
+    row.taken_share = (cores.taken_s(SUT_CORE) - taken) / took_s if plan.pinned else 0.0
     samples = [exchange.engine.samples(which) for which in SAMPLES]
     row.counts, set_up = dict(tally.counts), tally.set_up[:]
     await asyncio.sleep(plan.settle_s)  # what is on its way arrives before the arithmetic keeps the generator busy

@@ -37,6 +37,10 @@ def test_a_void_round_is_marked_and_does_not_count():
     assert "2, 1 void" in document.cost_table(rows)
 
 
+def test_what_the_host_took_of_the_core_stands_beside_the_cost():
+    assert "| 1.4% | 1, all sound |" in document.cost_table([row(taken_share=0.014)])
+
+
 def test_a_row_with_a_wrong_byte_is_marked_wrong():
     assert "**1 wrong**" in document.cost_table([row(wrong={"changed": 1})])
 

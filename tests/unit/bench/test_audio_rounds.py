@@ -83,6 +83,13 @@ def test_after_some_tries_there_is_no_figure():
     assert document.without_a_figure([*disturbed.rows, Row("gateway", 100)])
 
 
+def test_a_row_whose_core_was_taken_away_is_measured_again():
+    taken = Row("gateway", 50, void="the host took 17% of the core", late=Delays(9, 0.1, 0.2, 0.3), taken_share=0.17)
+
+    assert taken.disturbed
+    assert not Row("gateway", 50, void="not every call was answered").disturbed
+
+
 def test_a_generator_without_room_is_not_tried_again():
     full = Disturbed(99, share=0.99)
     full.measure("gateway", 50)
