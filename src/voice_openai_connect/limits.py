@@ -228,6 +228,9 @@ DYNAMODB_READ_S: Final = 1.5
 """Ordinary answers take ten milliseconds. Less than `SAVE_MS`, so that a second try begins in time."""
 DYNAMODB_ATTEMPTS: Final = 2
 """A third would not fit into `SAVE_MS`."""
+DYNAMODB_AGAIN_S: Final = 0.1
+"""The longest pause before the second: what made DynamoDB busy is mostly over by then. It is drawn by lot, so that
+those who were sent away together do not come back together."""
 DYNAMODB_CONNECTIONS: Final = 50
 """A call uses one for two short moments, so this serves many more calls than one process takes."""
 CALL_ITEM_TTL_S: Final = 4 * 3_600

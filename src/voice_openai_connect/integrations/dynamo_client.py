@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+from uuid import uuid4
 
 from aiobotocore.config import AioConfig
 from botocore.exceptions import (
@@ -23,7 +24,9 @@ from botocore.exceptions import (
 
 from voice_openai_connect import __version__, limits
 from voice_openai_connect.integrations.aws_session import aws_session
+from voice_openai_connect.integrations.dynamo_requests import THROTTLED, DynamoRequests, dynamo_requests
 from voice_openai_connect.integrations.dynamo_setup import EXPIRY, KEY
+from voice_openai_connect.wire.aws_signature import SigningKeys
 
 if TYPE_CHECKING:
     from aiobotocore.session import ClientCreatorContext
@@ -34,17 +37,6 @@ if TYPE_CHECKING:
         WriteRequestUnionTypeDef,
     )
 
-_THROTTLED: Final = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "ProvisionedThroughputExceeded",
-        "ThrottlingError",
-        "ThrottlingException",
-        "RequestLimitExceeded",
-        "LimitExceededException",
-        "TooManyRequestsException",
-    }
-)
 _DENIED: Final = frozenset(
     {
         "AccessDeniedException",
@@ -59,6 +51,7 @@ _DENIED: Final = frozenset(
 )
 _CONDITION: Final = frozenset({"ConditionalCheckFailedException", "ConditionalCheckFailed"})
 """The second is how a transaction names it."""
+_CLOSED: Final = "DynamoRepository is used outside its `async with` block"
 _REASONS: Final = {
     "ResourceNotFoundException": "missing_table",
     "ValidationException": "refused",
@@ -74,6 +67,13 @@ class AwsKey:
     access_key_id: str | None = None
     secret_access_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
+
+    @property
+    def for_signing(self) -> SigningKeys | None:
+        """The same, if any were given. One half alone botocore refuses when its client is made."""
+        if not self.access_key_id or not self.secret_access_key:
+            return None
+        return SigningKeys(self.access_key_id, self.secret_access_key, self.session_token)
 
 
 class StoreError(Exception):
@@ -171,9 +171,11 @@ class DynamoClient:
         self._on_throttle = on_throttle
         self._open = AsyncExitStack()
         self._client: DynamoDBClient | None = None
+        self._requests: DynamoRequests | None = None
 
     async def __aenter__(self) -> Self:
-        client: ClientCreatorContext[DynamoDBClient] = aws_session().create_client(
+        session = aws_session()
+        client: ClientCreatorContext[DynamoDBClient] = session.create_client(
             "dynamodb",
             region_name=self._region,
             endpoint_url=self._endpoint_url,
@@ -181,7 +183,6 @@ class DynamoClient:
             aws_secret_access_key=self._key.secret_access_key,
             aws_session_token=self._key.session_token,
             config=AioConfig(
-                # Without a name of ours botocore puts its own together for every request: a tenth of what one costs.
                 user_agent=f"voice-openai-connect/{__version__}",
                 connect_timeout=limits.DYNAMODB_CONNECT_S,
                 read_timeout=limits.DYNAMODB_READ_S,
@@ -190,21 +191,28 @@ class DynamoClient:
             ),
         )
         self._client = await self._open.enter_async_context(client)
-        self._client.meta.events.register("needs-retry.dynamodb", self._count_throttles)
+        beside = dynamo_requests(session, self._client, self._key.for_signing, self._on_throttle)
+        self._requests = await self._open.enter_async_context(beside)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client = None
+        self._client = self._requests = None
         await self._open.aclose()
 
     @property
     def raw(self) -> "DynamoDBClient":
-        """The client itself, for what is asked for in one place only. To be used within `own_errors`."""
+        """The client of botocore, for what is not asked during calls. To be used within `own_errors`."""
         if self._client is None:
-            raise RuntimeError("DynamoRepository is used outside its `async with` block")
+            raise RuntimeError(_CLOSED)
         return self._client
+
+    async def _ask(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """For what is asked during calls. To be used within `within_budget`."""
+        if self._requests is None:
+            raise RuntimeError(_CLOSED)
+        return await self._requests.ask(operation, **parameters)
 
     def now(self, later_s: int = 0) -> int:
         """Whole seconds since the epoch, now or later."""
@@ -213,7 +221,7 @@ class DynamoClient:
     async def get(self, key: str) -> Item:
         """The item as it is at this moment; an empty one if there is none. Raises `StoreError`."""
         async with within_budget():
-            found = await self.raw.get_item(TableName=self.table, Key=_key(key), ConsistentRead=True)
+            found = await self._ask("GetItem", TableName=self.table, Key=_key(key), ConsistentRead=True)
         return Item(found.get("Item"))
 
     async def get_all(self, keys: Sequence[str]) -> dict[str, Item]:
@@ -225,7 +233,7 @@ class DynamoClient:
             for done in range(limits.DYNAMODB_ATTEMPTS):
                 if done:
                     await asyncio.sleep(limits.DYNAMODB_LEFT_OUT_WAIT_S)
-                answer = await self.raw.batch_get_item(RequestItems=wanted)
+                answer = await self._ask("BatchGetItem", RequestItems=wanted)
                 items = [Item(each) for each in answer.get("Responses", {}).get(self.table, [])]
                 found |= {item.text(KEY): item for item in items}
                 if not (wanted := answer.get("UnprocessedKeys")):
@@ -239,13 +247,14 @@ class DynamoClient:
         any of them then.
         """
         async with within_budget():
-            answer = await self.raw.batch_write_item(RequestItems={self.table: [_request(item) for item in items]})
+            answer = await self._ask("BatchWriteItem", RequestItems={self.table: [_request(item) for item in items]})
         return frozenset(_key_of(request) for request in answer.get("UnprocessedItems", {}).get(self.table, []))
 
     async def put(self, key: str, values: Values, *, only_if: str, given: Values) -> None:
         """Write a whole item. Raises `StoreError`, and `ConditionNotMetError` with the item that was there."""
         async with within_budget():
-            await self.raw.put_item(
+            await self._ask(
+                "PutItem",
                 TableName=self.table,
                 Item={**_key(key), **_written(values)},
                 ExpressionAttributeValues=_written(given),
@@ -269,7 +278,8 @@ class DynamoClient:
         self, key: str, change: str, values: Values, only_if: str, wanted: Literal["NONE", "ALL_NEW"]
     ) -> Mapping[str, Any]:
         async with within_budget():
-            return await self.raw.update_item(
+            return await self._ask(
+                "UpdateItem",
                 TableName=self.table,
                 Key=_key(key),
                 UpdateExpression=change,
@@ -282,7 +292,8 @@ class DynamoClient:
     async def delete(self, key: str, *, only_if: str, given: Values) -> None:
         """Remove an item. Raises `StoreError`, and `ConditionNotMetError`."""
         async with within_budget():
-            await self.raw.delete_item(
+            await self._ask(
+                "DeleteItem",
                 TableName=self.table,
                 Key=_key(key),
                 ExpressionAttributeValues=_written(given),
@@ -305,12 +316,11 @@ class DynamoClient:
 
     async def _transact(self, changes: Sequence[Change]) -> None:
         async with within_budget():
-            await self.raw.transact_write_items(TransactItems=[_action(self.table, change) for change in changes])
-
-    def _count_throttles(self, *, response: tuple[Any, dict[str, Any]] | None = None, **_: object) -> None:
-        """Sees every answer before botocore decides whether to try again, and leaves that decision to it."""
-        if response and (response[1].get("Error", {}).get("Code") in _THROTTLED or _left_out(response[1])):
-            self._on_throttle()
+            await self._ask(
+                "TransactWriteItems",
+                TransactItems=[_action(self.table, change) for change in changes],
+                ClientRequestToken=str(uuid4()),  # so that a second try of ours is the same transaction
+            )
 
 
 def _key(key: str) -> dict[str, "AttributeValueTypeDef"]:
@@ -337,11 +347,6 @@ def _key_of(request: Mapping[str, Any]) -> str:
     """Of an item that was to be put or removed."""
     about = request.get("PutRequest", {}).get("Item") or request["DeleteRequest"]["Key"]
     return str(about[KEY]["S"])
-
-
-def _left_out(answer: Mapping[str, Any]) -> bool:
-    """Whether the table did a part only of what was asked."""
-    return bool(answer.get("UnprocessedItems") or answer.get("UnprocessedKeys"))
 
 
 def _conditional(only_if: str) -> dict[str, Any]:
@@ -399,7 +404,7 @@ def _own(error: ClientError) -> StoreError:
 
 
 def _reason(code: str) -> str:
-    if code in _THROTTLED:
+    if code in THROTTLED:
         return "throttled"
     if code in _DENIED:
         return "denied"

@@ -1,6 +1,7 @@
 """One way to try again: a few attempts, growing jittered waits, and a budget that is never overrun.
 
-There is one layer of retries for each service. HubSpot and Twilio use this one; DynamoDB has botocore's.
+There is one layer of retries for each service. HubSpot and Twilio use this one; DynamoDB has its own, in
+`dynamo_requests`, because its one try more must cost nothing where the first is enough.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,9 +44,6 @@ class Desk:
         self.gathered.hasten()
         return await outcomes(waiting)
 
-    def note(self, params: dict[str, Any], **_: object) -> None:
-        self.requests.append(keys_in(params["body"]))
-
 
 @pytest.fixture
 async def client(table: OwnTable) -> AsyncIterator[DynamoClient]:
@@ -55,10 +52,16 @@ async def client(table: OwnTable) -> AsyncIterator[DynamoClient]:
 
 
 @pytest.fixture
-def desk(client: DynamoClient) -> Desk:
+def desk(client: DynamoClient, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """With the real simulated DynamoDB behind it."""
     desk = Desk(GatheredWrites(client))
-    client.raw.meta.events.register("before-call.dynamodb", desk.note)
+    write_all = client.write_all
+
+    async def noted(items: Sequence[Whole]) -> frozenset[str]:
+        desk.requests.append([item.key for item in items])
+        return await write_all(items)
+
+    monkeypatch.setattr(client, "write_all", noted)
     return desk
 
 
