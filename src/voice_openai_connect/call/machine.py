@@ -380,7 +380,7 @@ class Call:
 
     def _last_words_heard(self, now: int) -> list[Command]:
         """Whether the words we waited for have been heard to their end; then the line moves on."""
-        if not self._speech.all_heard:
+        if self.phase is Phase.TALKING or not self._speech.all_heard:
             return []
         if self.phase is Phase.SAYING_GOODBYE and self._floor.free and not self._tools.running:
             return self._hang_up()

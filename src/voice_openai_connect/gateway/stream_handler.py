@@ -42,6 +42,10 @@ class Outside:
     """Which queues are known to have nobody at this moment."""
 
 
+def _nowhere(_: bytes) -> None:
+    """Before there is a line."""
+
+
 class NoOutboxError(Exception):
     """Nobody would ever read a message: no CRM is configured."""
 
@@ -63,6 +67,7 @@ class StreamHandler:
         self._arrived_at = 0.0
         self._socket: MediaSocket | None = None
         self._writer = MediaWriter("")
+        self._send: Callable[[bytes], None] = _nowhere
         self._leg: ModelLeg | None = None
         self._clock = timers()
         self._timers: dict[str, Timer] = {}
@@ -132,7 +137,7 @@ class StreamHandler:
 
     async def run(self, socket: MediaSocket, reader: MediaReader, stream_sid: str) -> None:
         """Serve the call from its verified `start` until its stream is closed. `settle` comes after it, always."""
-        self._socket, self._writer = socket, MediaWriter(stream_sid)
+        self._socket, self._writer, self._send = socket, MediaWriter(stream_sid), socket.send
         self._observer.stream_started(stream_sid)
         if (known := self._outside.unattended()) != ev.QueuesUnattended():
             self.post(known)
@@ -236,10 +241,6 @@ class StreamHandler:
     def _clear(self, _: do.ClearPlayback) -> None:
         self._send(self._writer.clear())
         self._observer.cleared((self._loop.time() - self._arrived_at) * 1_000)
-
-    def _send(self, message: bytes) -> None:
-        if self._socket is not None:
-            self._socket.send(message)
 
     def _close(self, command: do.CloseStream) -> None:
         self._start(self._close_stream(command.next_step), "close stream")
