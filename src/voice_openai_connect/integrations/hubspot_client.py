@@ -15,7 +15,7 @@ from voice_openai_connect import limits
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.ticket_note import TicketNote
 from voice_openai_connect.findings import Finding
-from voice_openai_connect.integrations import hubspot_setup
+from voice_openai_connect.integrations import http_client, hubspot_setup
 from voice_openai_connect.integrations.hubspot_account import HubSpotAccount
 from voice_openai_connect.integrations.hubspot_api import BASE_URL, CrmError, HubSpotApi
 from voice_openai_connect.integrations.hubspot_contacts import HubSpotContacts
@@ -54,6 +54,7 @@ class HubSpotClient:
         self._tickets = HubSpotTickets(self._api, self._account, pipeline, on_trouble)
 
     async def __aenter__(self) -> Self:
+        await http_client.load_all()
         return self
 
     async def __aexit__(

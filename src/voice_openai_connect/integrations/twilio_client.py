@@ -109,6 +109,7 @@ class TwilioClient:
         self._http = http_client.open_client(base_url, connect_s=limits.TWILIO_REST_S, read_s=limits.TWILIO_REST_S)
 
     async def __aenter__(self) -> Self:
+        await http_client.load_all()
         return self
 
     async def __aexit__(

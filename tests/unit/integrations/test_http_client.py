@@ -1,4 +1,6 @@
 import logging
+import subprocess
+import sys
 from typing import Any, cast
 
 import httpx2
@@ -22,6 +24,34 @@ async def test_an_answer_is_read_whole() -> None:
 async def test_a_body_over_the_bound_is_not_read_to_its_end() -> None:
     with pytest.raises(TooLargeError):
         await get(ScriptedHttp([Answer(200, b"x" * 1_001)]))
+
+
+FIRST_REQUEST = """
+import asyncio, sys
+from voice_openai_connect.integrations.http_client import ask, load_all, open_client
+
+async def answer(reader, writer):
+    await reader.readuntil(b"\\r\\n\\r\\n")
+    writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
+
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    async with open_client(url, connect_s=5, read_s=5) as client:
+        await load_all()
+        before = set(sys.modules)
+        await ask(client, client.build_request("GET", "/"), deadline_s=5, max_bytes=1_000)
+        print(sorted(set(sys.modules) - before))
+
+asyncio.run(main())
+"""
+
+
+def test_a_first_request_loads_nothing_more() -> None:
+    """Loading is done in one go, and no call is served meanwhile."""
+    told = subprocess.run([sys.executable, "-c", FIRST_REQUEST], capture_output=True, text=True, check=True)
+
+    assert told.stdout.strip() == "[]"
 
 
 async def test_redirects_are_not_followed() -> None:
