@@ -62,14 +62,14 @@ class Figures:
     calls_per_core: float = _figure(
         50,
         "calls on one core",
-        "planned with room; measured 2026-11-23 (make bench): 50 calls take 29 % of a core",
+        "planned with room; measured 2026-11-23 (make bench): 50 calls take 16 % of a core, or 29 % if it sleeps",
         least=1,
     )
     cores_per_instance: float = _figure(
         1, "cores (workers) an instance", "a Fargate task of aws/templates/gateway.yaml", least=1
     )
     process_mb: float = _figure(112, "MB a worker without calls", "measured 2026-11-22: resident memory after a start")
-    call_kb: float = _figure(181, "KB a call", "upper bound; measured 2026-11-23 (make bench): 137 with TLS")
+    call_kb: float = _figure(181, "KB a call", "upper bound; measured 2026-11-23 (make bench): 134 with TLS")
     core_hour_usd: float = _figure(0.04048, "$ a vCPU an hour", f"AWS Fargate, {_AWS}, 2026-03")
     gb_hour_usd: float = _figure(0.004445, "$ a GB an hour", f"AWS Fargate, {_AWS}, 2026-03")
 

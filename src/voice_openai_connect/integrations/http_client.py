@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-import anyio
 import anyio.lowlevel
 import httpx2
 

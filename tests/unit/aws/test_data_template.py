@@ -28,15 +28,18 @@ def data(template: Any) -> dict[str, Any]:
 
 
 def operations(path: Path) -> set[str]:
-    """What the code asks of DynamoDB, as IAM names it: whatever it calls that DynamoDB has an operation for.
+    """What the code asks of DynamoDB, as IAM names it: whatever it calls that DynamoDB has an operation for, be it a
+    method of a client or a name.
 
     IAM knows no transactions, only what is in them.
     """
     model = get_session().get_service_model("dynamodb")
     known = {xform_name(name): name for name in model.operation_names}
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-    called = {node.func.attr for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
-    asked = {known[name] for name in (called & known.keys()) - CONTROL_PLANE}
+    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    called = {node.func.attr for node in calls if isinstance(node.func, ast.Attribute)}
+    named = {node.args[0].value for node in calls if node.args and is_text(node.args[0])}
+    asked = {known[name] for name in (called & known.keys()) - CONTROL_PLANE} | (named & set(known.values()))
     if "TransactWriteItems" in asked:
         keys = {key.value for node in nodes if isinstance(node, ast.Dict) for key in node.keys if is_text(key)}
         asked = (asked - {"TransactWriteItems"}) | {f"{part}Item" for part in keys & IN_TRANSACTIONS}
