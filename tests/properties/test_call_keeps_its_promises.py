@@ -145,6 +145,8 @@ class OneCall(RuleBasedStateMachine):
     def time_passes(self, ms: int) -> None:
         self.now += ms
         for name in sorted(name for name, at in self.timers.items() if at <= self.now):
+            if self.timers.get(name, self.now + 1) > self.now:
+                continue  # one that was due before has cancelled it, or put it off
             del self.timers[name]
             self.post(ev.TimerFired(name))
 
