@@ -1,6 +1,7 @@
 """What the tests of the integrations share."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -64,3 +65,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers that do not come are given up after a moment, so that a test need not wait for them."""
     monkeypatch.setattr(limits, "HUBSPOT_CONNECT_S", 0.1)
     monkeypatch.setattr(limits, "HUBSPOT_READ_S", 0.3)
+
+
+@pytest.fixture
+def let_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """So many seconds go by at once on the clock of the loop, until the test ends."""
+
+    def pass_by(seconds: int) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time
+        monkeypatch.setattr(loop, "time", lambda: now() + seconds)
+
+    return pass_by

@@ -252,19 +252,19 @@ async def test_a_request_of_which_nothing_was_done_for_want_of_capacity_is_throt
 
 
 async def test_a_table_that_does_not_answer_is_given_up_and_asked_again_by_the_next_item(
-    table: OwnTable, monkeypatch: pytest.MonkeyPatch
+    table: OwnTable, monkeypatch: pytest.MonkeyPatch, let_pass: Callable[[int], None]
 ) -> None:
     script = ScriptedHttp([HANGS, Answer()])
     async with script.serving() as url, table.client_at(url) as client:
         desk = Desk(GatheredWrites(client))
         monkeypatch.setattr(limits, "SAVE_MS", 3_600_000)
         monkeypatch.setattr(limits, "DYNAMODB_READ_S", 3_600)
-        monkeypatch.setattr(limits, "STEP_STORE_MS", 200)
+        monkeypatch.setattr(limits, "STEP_STORE_MS", 600_000)
         earlier = await desk.takes(item("one"), item("two"))
         desk.gathered.hasten()
         await until(lambda: len(script.asked) == 1)
-        monkeypatch.setattr(limits, "STEP_STORE_MS", 3_600_000)
         later = await desk.takes(item("one", "later"))
+        let_pass(601)
         told = await outcomes(earlier)
 
         assert [each.reason for each in told if isinstance(each, StoreError)] == ["timeout", "timeout"]
