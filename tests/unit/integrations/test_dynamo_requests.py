@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import ClientError
 from botocore.session import get_session
 from botocore.validate import ParamValidator
 
 from bench.audio.suts import self_signed
 from voice_openai_connect import limits
-from voice_openai_connect.integrations.dynamo_client import Change, DynamoClient, StoreError, Whole
+from voice_openai_connect.integrations.dynamo_client import AwsKey, Change, DynamoClient, StoreError, Whole
 from voice_openai_connect.integrations.dynamo_requests import DynamoRequests
 from voice_openai_connect.simulator.dynamo_table import OwnTable
 from voice_openai_connect.simulator.scripted_http import Answer, Asked, ScriptedHttp
@@ -88,6 +89,32 @@ async def test_without_a_key_the_ordinary_chain_is_asked(table: OwnTable, monkey
 
     assert "Credential=AKIAENVIRONMENT/" in script.asked[0].headers["authorization"]
     assert script.asked[0].headers["x-amz-security-token"] == "temporary"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "host"),
+    [
+        ("AWS_REGION", "eu-west-1", "dynamodb.eu-west-1.amazonaws.com"),
+        ("AWS_USE_FIPS_ENDPOINT", "true", "dynamodb-fips.eu-west-1.amazonaws.com"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "true", "dynamodb.eu-west-1.api.aws"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "https://dynamodb.example:8443", "dynamodb.example:8443"),
+    ],
+)
+async def test_the_address_is_the_one_that_awss_settings_ask_for(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, host: str
+) -> None:
+    asked: list[str] = []
+
+    async def send(_: Any, request: Any) -> Wire:
+        asked.append(request.url)
+        return Wire()
+
+    monkeypatch.setattr(AIOHTTPSession, "send", send)
+    monkeypatch.setenv(setting, value)
+    async with DynamoClient("t", region="eu-west-1", key=AwsKey("AKIA", "secret")) as client:
+        await client.get("one")
+
+    assert asked == [f"https://{host}/"]
 
 
 async def test_without_any_credentials_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
