@@ -17,8 +17,6 @@ REAL_TIME = {"journeys", "faults"}
 """Folders whose tests play calls: they mostly wait, and what they hear must not depend on a busy machine."""
 SPEAKS = "test_demo.py"
 """Its calls are spoken and understood, which takes most of a core: one worker plays them all, one after the other."""
-LONG = {"test_audio_is_untouched.py", "test_calls_outlive_their_process.py"}
-"""Hold tests of a minute and more. They are begun first: begun last, one of them would keep everybody waiting."""
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 CALLERS = WORKERS - 1 if WORKERS > 3 else WORKERS
 """So many workers play calls. Of four or more the last one computes meanwhile, with what the calls leave it."""
@@ -38,7 +36,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Each worker begins with an equal part of what it is given here, in this order, and takes from others in the end.
     """
     calls = [item for item in items if REAL_TIME.intersection(item.path.parts) and item.path.name != SPEAKS]
-    calls.sort(key=lambda item: item.path.name not in LONG)
     others = [item for item in items if not REAL_TIME.intersection(item.path.parts)]
     for turn, spoken in enumerate(item for item in items if item.path.name == SPEAKS):
         calls.insert(turn * CALLERS, spoken)  # each of these is the first caller's

@@ -1,6 +1,6 @@
 """Every row of the bench, round after round, and the page that is written from them: `make bench`.
 
-python -m bench.audio.rounds            about a quarter of an hour
+python -m bench.audio.rounds            about ten minutes, more where rows are void
 python -m bench.audio.rounds --full     ladders too; about an hour and a half on a machine that does nothing else
 
 A row that is void because the machine was disturbed is measured again, `TRIES` times in all. Exits with 1 when a block
