@@ -23,7 +23,7 @@ from voice_openai_connect.call.outcome import Absence, DialOutcome
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.transfer import after_dial, after_stream, dial_outcome, is_suspicious, no_room
 from voice_openai_connect.gateway.aftercare import Aftercare, EndedDial
-from voice_openai_connect.gateway.media_socket import POLICY_VIOLATION, MediaSocket, StarletteMediaSocket
+from voice_openai_connect.gateway.media_socket import POLICY_VIOLATION, MediaSocket, StarletteMediaSocket, nobody_told
 from voice_openai_connect.gateway.model_breaker import MODEL_DOWN
 from voice_openai_connect.gateway.picows_media import MediaDoor
 from voice_openai_connect.gateway.ports import CallObserver
@@ -334,6 +334,7 @@ class Gateway:
         finally:
             self.sessions.release(claim)
             await socket.close()
+            socket.on_trouble = nobody_told  # or the two would hold each other, and the call's memory with them
             if handler is not None:
                 await handler.settle()
 

@@ -99,6 +99,7 @@ class PicowsMediaSocket(PicowsSocket):
         """The handshake is done: the call begins."""
         super().on_ws_connected(transport)
         self._opened(self)
+        del self._opened  # it holds the protocol, which holds this: nothing would be let go of by itself
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is gone."""

@@ -144,6 +144,10 @@ class RealtimeLeg:
             async with asyncio.timeout(limits.MODEL_CONNECT_MS / 1_000) as until_connected:
                 socket = await self._open_socket(self._url, self._headers, self._tls)
                 await self._converse(socket, post, until_connected)
+        except asyncio.CancelledError:
+            # A task that ends with it keeps the frames it came through, and by them the whole call in a cycle.
+            if not self._closing:
+                raise
         except TimeoutError:
             post(ModelLost("connect_timeout"))
         except HandshakeRefusedError as refused:

@@ -1,7 +1,9 @@
 """The media socket's way in, through a real uvicorn. What the socket itself does is in `test_media_socket`."""
 
 import asyncio
-from collections.abc import Mapping
+import gc
+import weakref
+from collections.abc import Callable, Mapping
 from importlib import metadata
 
 import httpx2
@@ -37,6 +39,8 @@ class Desk:
         self.failures: list[BaseException] = []
         self.error: Exception | None = None
         self.served = 0
+        self.socket: Callable[[], MediaSocket | None] = lambda: None
+        """The latest one, if it is still there."""
 
     def admit(self, path: str, headers: Mapping[str, str]) -> str | None:
         self.asked.append((path, headers.get("x-twilio-signature")))
@@ -44,6 +48,7 @@ class Desk:
 
     async def serve(self, socket: MediaSocket, admitted: str) -> None:
         self.served += 1
+        self.socket = weakref.ref(socket)
         if self.error is not None:
             raise self.error
         socket.send(admitted.encode())
@@ -75,6 +80,20 @@ async def test_a_handshake_is_judged_by_its_path_and_headers_and_then_served() -
         await client.send("hello")
         assert await client.recv() == "hello"
     assert desk.asked == [("/twilio/stream/a-b", "signed")]
+
+
+async def test_a_socket_that_is_over_is_gone_without_being_collected() -> None:
+    desk = Desk()
+    gc.disable()
+    try:
+        async with serving(APP, media_protocol(desk.door)) as base:
+            async with connect(address(base, "/twilio/stream/a")) as client:
+                await client.recv()
+            async with asyncio.timeout(DEADLINE_S):
+                while desk.socket() is not None:  # noqa: ASYNC110 - nobody is told when memory is free
+                    await asyncio.sleep(0.005)
+    finally:
+        gc.enable()
 
 
 async def test_whoever_is_not_admitted_gets_403_and_is_not_served() -> None:
