@@ -1,5 +1,8 @@
 import math
+import sysconfig
 from array import array
+
+import pytest
 
 from bench.audio import document
 from bench.audio.row import Row
@@ -28,6 +31,15 @@ def test_ratios_compare_with_the_floor_at_the_same_number_of_calls():
 
     assert "| gateway | 50 | no | 2.50 |" in said
     assert "100" not in said
+
+
+@pytest.mark.parametrize(
+    ("configured", "said"), [("'--enable-optimizations'", "with"), ("", "without"), (None, "without")]
+)
+def test_the_page_says_how_python_was_built(monkeypatch: pytest.MonkeyPatch, configured: str | None, said: str):
+    monkeypatch.setattr(sysconfig, "get_config_var", {"CONFIG_ARGS": configured}.get)
+
+    assert f"(configured {said} `--enable-optimizations`)" in document.machine()
 
 
 def test_a_void_round_is_marked_and_does_not_count():
