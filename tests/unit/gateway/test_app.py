@@ -20,13 +20,12 @@ from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.gateway.admission import Admission
 from voice_openai_connect.gateway.aftercare import Aftercare
 from voice_openai_connect.gateway.app import Front, Gateway, build_app, identity_of
-from voice_openai_connect.gateway.media_socket import nobody_told
 from voice_openai_connect.gateway.ports import CallObserver
 from voice_openai_connect.gateway.session_manager import SessionManager
 from voice_openai_connect.gateway.stream_handler import Outside
 from voice_openai_connect.simulator.carrier_webhooks import signer
 from voice_openai_connect.simulator.serving import serving
-from voice_openai_connect.wire.stream_ticket import Ticket, read_ticket
+from voice_openai_connect.wire.stream_ticket import read_ticket
 from voice_openai_connect.wire.twilio_webhooks import DialResult
 from voice_openai_connect.wire.twiml import Wording
 
@@ -156,7 +155,6 @@ class Store:
 class Site:
     """A gateway behind an address, and Twilio's way of asking it."""
 
-    gateway: Gateway
     base: str
     client: httpx2.AsyncClient
     sessions: SessionManager
@@ -192,7 +190,7 @@ async def site() -> AsyncIterator[Site]:
     gateway = Gateway(front, WebhooksOnly(), sessions, watch, aftercare=aftercare, model_is_up=lambda: here.model_up)
     app = build_app(gateway, watch)
     async with serving(app) as base, httpx2.AsyncClient(trust_env=False) as client:
-        here = Site(gateway, base, client, sessions, admission, store, watch, aftercare)
+        here = Site(base, client, sessions, admission, store, watch, aftercare)
         yield here
         await aftercare.settled()
         await sessions.questions.close()
@@ -518,32 +516,6 @@ async def test_a_store_that_hangs_delays_the_answer_to_a_dial_by_no_more_than_th
 
 
 # --- what is refused
-
-
-class GoneLine:
-    """A media socket whose peer has left."""
-
-    def __init__(self) -> None:
-        self.on_trouble: Callable[[str], None] = lambda _: None
-
-    def send(self, message: bytes) -> None:
-        raise AssertionError(message)
-
-    async def receive(self) -> str | None:
-        return None
-
-    async def deliver(self, heard: Callable[[str], bool]) -> None:
-        raise AssertionError(heard)
-
-    async def close(self, code: int = 1000) -> None:
-        pass
-
-
-async def test_a_socket_that_is_over_holds_on_to_no_call(site: Site) -> None:
-    line = GoneLine()
-    await site.gateway.serve_socket(line, Ticket(CALL_SID, expires_at_s=0, nonce=b""))
-
-    assert line.on_trouble is nobody_told
 
 
 async def test_an_unsigned_webhook_is_forbidden(site: Site) -> None:
