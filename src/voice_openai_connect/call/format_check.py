@@ -18,6 +18,9 @@ _ZEROS: Final = 0.5
 """µ-law silence is 0xFF; zeros by the hundred are PCM's silence."""
 _CALMER: Final = 0.5
 """High bytes that move less than half as much as low ones: above 0.8 for µ-law, below 0.3 for PCM, as measured."""
+_PAIRS: Final = 400
+"""Neighbours of either kind that are compared, spread over all there is: others wait for their audio meanwhile. More
+tell no more; with half as many, five of 555 pieces of a voice were taken for PCM."""
 
 _APART: Final = tuple(min(step, 256 - step) for step in range(256))
 """How far two values are apart that differ by so much. A negative difference counts from the end: it is a circle."""
@@ -29,12 +32,13 @@ def looks_like_pcm16(audio: bytes) -> bool:
         return False
     if audio.count(0) > len(audio) * _ZEROS:
         return True
-    return _movement(audio[1::2]) < _CALMER * _movement(audio[::2])
+    step = 2 + 2 * (len(audio) // (2 * _PAIRS))
+    return _movement(audio[1::step], audio[3::step]) < _CALMER * _movement(audio[::step], audio[2::step])
 
 
-def _movement(values: bytes) -> float:
-    """How far neighbours are apart on average, around the circle of 256."""
-    return sum(map(_APART.__getitem__, map(sub, values, values[1:]))) / len(values)
+def _movement(values: bytes, neighbours: bytes) -> float:
+    """How far each is apart from its neighbour on average, around the circle of 256."""
+    return sum(map(_APART.__getitem__, map(sub, values, neighbours))) / len(neighbours)
 
 
 class FormatCheck:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from voice_openai_connect.call.format_check import ENOUGH_BYTES, looks_like_pcm16
+from voice_openai_connect.call.format_check import CERTAIN_BYTES, ENOUGH_BYTES, looks_like_pcm16
 from voice_openai_connect.call.holding_sound import holding_sound
 from voice_openai_connect.simulator import sound
 
@@ -31,6 +31,16 @@ def test_pcm_of_any_level_that_speech_has_is_found_out(kind: str, dbfs: float) -
     samples = sound.tone(440, 1_000, dbfs=dbfs) if kind == "tone" else noise(dbfs)
 
     assert looks_like_pcm16(samples.tobytes())
+
+
+@pytest.mark.parametrize("length", [ENOUGH_BYTES, 639, 800, 1_601, 3_200, CERTAIN_BYTES, 2 * CERTAIN_BYTES - 1])
+def test_neither_length_nor_where_the_sound_begins_makes_one_look_like_the_other(length: int) -> None:
+    pause = length // 4
+    ulaw = sound.silence_bytes(pause) + sound.ulaw_encode(noise(-20))
+    pcm = bytes(pause - pause % 2) + noise(-20).tobytes()
+
+    assert not looks_like_pcm16(ulaw[:length])
+    assert looks_like_pcm16(pcm[:length])
 
 
 def test_silence_in_either_format_is_told_apart() -> None:
