@@ -8,6 +8,7 @@ import pytest
 
 from voice_openai_connect.simulator import sound, witness
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.gateway_process import PATIENT
 from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
 from voice_openai_connect.simulator.model import SimulatedModel
 from voice_openai_connect.simulator.model_mind import Reply
@@ -26,7 +27,8 @@ def quickly(text: str, _: str = "") -> bytes:
 def quick_town(dynamo: SimulatedDynamo, token_function: LambdaRuntime) -> OpenTown:
     """Opens a town: `quick_town([replies…], proxied={"model"}, …)`, the rest as in `Plan`.
 
-    When the block is left, every call is ended, and the test fails if anything of them is still there.
+    A gateway in a process of its own is a patient one. When the block is left, every call is ended, and the test fails
+    if anything of them is still there.
     """
 
     @asynccontextmanager
@@ -36,6 +38,7 @@ def quick_town(dynamo: SimulatedDynamo, token_function: LambdaRuntime) -> OpenTo
         model.senses.ms_per_letter = MS_PER_LETTER
         center = {"accept_ms": 100, **plan.pop("center", {})}
         proxied = frozenset(plan.pop("proxied", ()))
+        plan = {"module": PATIENT, **plan}
         whole = Plan(dynamo=dynamo, token_function=token_function, center=center, proxied=proxied, **plan)
         async with open_town(model, whole, voices=Voices(quickly, quickly)) as town:
             yield town

@@ -11,7 +11,7 @@ import pytest
 from voice_openai_connect import limits
 from voice_openai_connect.simulator.caller import Listen, Press, Step
 from voice_openai_connect.simulator.carrier_call import CarriedCall
-from voice_openai_connect.simulator.gateway_process import GatewayProcess
+from voice_openai_connect.simulator.gateway_process import PATIENT, GatewayProcess
 from voice_openai_connect.simulator.scripted_http import DRIPS, Answer, ScriptedHttp
 from voice_openai_connect.simulator.town import CALLER, Town
 from voice_openai_connect.simulator.witness import TO_A_PERSON, over, person_knows, ring
@@ -161,7 +161,7 @@ async def test_H3_a_crm_that_is_down_until_another_process_is_there(quick_town: 
         await settled(town, owed=True)
         await town.gateway.stop(signal.SIGKILL)
         await town.proxies["crm"].come_back()
-        async with GatewayProcess(town.settings, town.gateway.port):
+        async with GatewayProcess(town.settings, town.gateway.port, module=PATIENT):
             assert "Reason for the handover: key" in await delivered_once(town)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from voice_openai_connect.simulator import sound
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.gateway_process import PATIENT
 from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
 from voice_openai_connect.simulator.model import SimulatedModel
 from voice_openai_connect.simulator.model_mind import Reply
@@ -27,13 +28,17 @@ def quickly(text: str, _: str = "") -> bytes:
 
 @pytest.fixture
 def quick_town(dynamo: SimulatedDynamo, token_function: LambdaRuntime) -> OpenTown:
-    """Opens a town: `quick_town([replies…], settings={…}, center={…}, …)`, the rest as in `Plan`."""
+    """Opens a town: `quick_town([replies…], settings={…}, center={…}, …)`, the rest as in `Plan`.
+
+    A gateway in a process of its own is a patient one.
+    """
 
     def opening(replies: Sequence[Reply | str] = (), **plan: Any) -> AbstractAsyncContextManager[Town]:
         model = SimulatedModel.scripted(replies, **plan.pop("model", {}))
         assert isinstance(model.senses, ScriptedSenses)
         model.senses.ms_per_letter = MS_PER_LETTER
         center = {"accept_ms": 100, **plan.pop("center", {})}
+        plan = {"module": PATIENT, **plan}
         return open_town(
             model,
             Plan(dynamo=dynamo, token_function=token_function, center=center, **plan),

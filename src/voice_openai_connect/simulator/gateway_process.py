@@ -14,6 +14,9 @@ from typing import Any, Final, Self, cast
 
 import httpx2
 
+ORDINARY: Final = "voice_openai_connect"
+PATIENT: Final = "voice_openai_connect.simulator.patient_gateway"
+"""The module of a gateway that refuses no call because the machine is slow."""
 START_S: Final = 60.0
 """It starts in two seconds; a busy machine may need much longer, and no one is helped by giving up early."""
 STOP_S: Final = 10.0
@@ -32,7 +35,7 @@ class GatewayProcess:
     environment: Mapping[str, str]
     port: int
     on_line: Callable[[LogLine], None] = lambda _: None
-    module: str = "voice_openai_connect"
+    module: str = ORDINARY
     """What is run with `python -m`: the gateway, or something that runs it."""
     descriptors: int | None = None
     """How many files and sockets it may open (`ulimit -n`); as many as this process, unless it is set."""

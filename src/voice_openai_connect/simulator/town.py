@@ -31,7 +31,7 @@ from voice_openai_connect.simulator.contact_center import ContactCenter
 from voice_openai_connect.simulator.crm import SimulatedCrm
 from voice_openai_connect.simulator.dynamo import SimulatedDynamo
 from voice_openai_connect.simulator.faults import FaultProxy
-from voice_openai_connect.simulator.gateway_process import GatewayProcess, LogLine
+from voice_openai_connect.simulator.gateway_process import ORDINARY, GatewayProcess, LogLine
 from voice_openai_connect.simulator.lambda_runtime import LambdaRuntime
 from voice_openai_connect.simulator.model import SimulatedModel
 from voice_openai_connect.simulator.ports import free_port
@@ -90,6 +90,8 @@ class Plan:
     token_function: LambdaRuntime | None = None
     """One that redeems tokens from `TABLE` of `dynamo` already, and is left running; unless its road is a bad line."""
     own_process: bool = False
+    module: str = ORDINARY
+    """What is run with `python -m`; only in a process of its own."""
     on_log_line: Callable[[LogLine], None] = lambda _: None
     """Each line of the gateway's log; only in a process of its own."""
     descriptors: int | None = None
@@ -157,8 +159,8 @@ async def open_town(
         if runtime is None or "lambda" in proxies:
             runtime = LambdaRuntime.redeeming_tokens(dynamo, TABLE, endpoint_url=roads["lambda"])
             stack.push_async_callback(runtime.close)
-        own = GatewayProcess(settings, port, plan.on_log_line, descriptors=plan.descriptors)
-        gateway = own if plan.own_process else None
+        process = GatewayProcess(settings, port, plan.on_log_line, plan.module, plan.descriptors)
+        gateway = process if plan.own_process else None
         await asyncio.gather(
             runtime.warm_up() if plan.own_process else asyncio.sleep(0),
             _set_up_table(dynamo),
