@@ -46,6 +46,13 @@ HOLD_AIM_DB: Final = 26
 """Below full scale: what a recording is told to be brought to, a little softer than speech."""
 HOLD_FILE_BYTES: Final = 4_000_000
 """`HOLD_SOUND_MAX_MS` at 48 kHz in stereo are 3,840,000 bytes."""
+FORMAT_TELLS_MS: Final = 50
+"""Of a session's first audio, before its bytes are asked whether they are µ-law. Fewer say too little."""
+FORMAT_CERTAIN_MS: Final = 600
+"""After so much of it the question is settled; a greeting may begin with some silence, which tells nothing."""
+FORMAT_PAIRS: Final = 400
+"""At most so many neighbours of either kind are compared, and no fewer than half as many of a long piece: other calls
+wait meanwhile. More tell no more; of 200 at most, five of 555 pieces of a voice were taken for PCM."""
 UNHEARD_AUDIO_MS: Final = 60_000
 """No reply is longer. Sockets swallow minutes of audio before they push back, so seconds are counted, not bytes."""
 CALLER_AUDIO_HELD_MS: Final = 2_000

@@ -10,18 +10,12 @@ from typing import Final
 
 from voice_openai_connect import limits
 
-ENOUGH_BYTES: Final = 50 * limits.BYTES_PER_MS
-"""Fewer say too little."""
-CERTAIN_BYTES: Final = 600 * limits.BYTES_PER_MS
-"""After so much the question is settled; a greeting may begin with some silence, which tells nothing."""
+ENOUGH_BYTES: Final = limits.FORMAT_TELLS_MS * limits.BYTES_PER_MS
+CERTAIN_BYTES: Final = limits.FORMAT_CERTAIN_MS * limits.BYTES_PER_MS
 _ZEROS: Final = 0.5
 """µ-law silence is 0xFF; zeros by the hundred are PCM's silence."""
 _CALMER: Final = 0.5
 """High bytes that move less than half as much as low ones: above 0.8 for µ-law, below 0.3 for PCM, as measured."""
-_PAIRS: Final = 400
-"""Neighbours of either kind that are compared, spread over all there is: others wait for their audio meanwhile. More
-tell no more; with half as many, five of 555 pieces of a voice were taken for PCM."""
-
 _APART: Final = tuple(min(step, 256 - step) for step in range(256))
 """How far two values are apart that differ by so much. A negative difference counts from the end: it is a circle."""
 
@@ -32,7 +26,7 @@ def looks_like_pcm16(audio: bytes) -> bool:
         return False
     if audio.count(0) > len(audio) * _ZEROS:
         return True
-    step = 2 + 2 * (len(audio) // (2 * _PAIRS))
+    step = 2 + 2 * (len(audio) // (2 * limits.FORMAT_PAIRS))
     return _movement(audio[1::step], audio[3::step]) < _CALMER * _movement(audio[::step], audio[2::step])
 
 
