@@ -71,7 +71,7 @@ class Rounds:
         self.rows.append(row)
         show(row)
         OUT.mkdir(exist_ok=True)
-        ROWS.write_text(json.dumps([asdict(each) for each in self.rows], indent=1), encoding="utf-8")
+        ROWS.write_text(written(self.rows), encoding="utf-8")
         return row
 
     def compare(self, times: int) -> None:
@@ -136,6 +136,16 @@ def rounds_can(rows: list[Row], name: str, calls: int) -> bool:
     return min(cost) * calls < WORTH_A_TRY_MS
 
 
+def written(rows: list[Row]) -> str:
+    """For `read`. As JSON, and NaN where a row that failed has no figure."""
+    return json.dumps([asdict(row) for row in rows], indent=1)
+
+
+def read(text: str) -> list[Row]:
+    """What `written` has written."""
+    return msgspec.convert(json.loads(text), list[Row])
+
+
 def faults(rows: list[Row]) -> Iterator[str]:
     """What was wrong, one line for each row that is not sound."""
     for row in rows:
@@ -154,7 +164,7 @@ def main() -> int:
     told = parser.parse_args()
     began = time.monotonic()
     if told.only_write:
-        rows = msgspec.convert(json.loads(ROWS.read_bytes()), list[Row])  # a row that failed has NaN in it
+        rows = read(ROWS.read_text(encoding="utf-8"))
     else:
         rounds = Rounds(seconds=told.seconds or (10.0 if told.full else 6.0), polite=told.polite)
         (full if told.full else quick)(rounds)

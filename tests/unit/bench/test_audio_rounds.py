@@ -3,7 +3,7 @@
 import pytest
 
 from bench.audio import document
-from bench.audio.rounds import TRIES, Rounds, faults
+from bench.audio.rounds import TRIES, Rounds, faults, read, written
 from bench.audio.row import Row
 from bench.audio.tally import Delays
 
@@ -101,3 +101,13 @@ def test_a_wrong_or_void_row_is_named():
     rows = [Row("gateway", 50, wrong={"lost": 3}), Row("bare_picows", 9, void="the generator was late"), Row("x", 1)]
 
     assert list(faults(rows)) == ["gateway with 50 calls: 3 lost", "bare_picows with 9 calls: the generator was late"]
+
+
+def test_rows_are_read_as_they_were_written_even_one_that_came_to_nothing():
+    rows = [
+        Row("gateway", 50, tls=True, cpu_ms=3.25, up=Delays(100, 1.0, 5.0, 9.0), wrong={"lost": 2}),
+        Row("gateway", 400, void="the generator was late"),
+    ]
+
+    assert repr(read(written(rows))) == repr(rows)
+    assert "nan" in repr(rows[1])
