@@ -230,7 +230,7 @@ class _Listener:
         if self._worded_with_no.search(words) or self._is_nothing_but_a_wish(words):
             return True
         words = self._negated.sub(_BLOT, words)
-        return any(self._wish.search(reading) for reading in (words, _without(self._aside, words)))
+        return any(self._wish.search(reading) for reading in {words, _without(self._aside, words)})
 
     def _is_nothing_but_a_wish(self, words: str) -> bool:
         left, found = self._alone.subn("", words)

@@ -1,14 +1,14 @@
 """Writes a call's checkpoints in the background: one at a time, in order, and of several that wait only the last."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.gateway.bounded import within
 from voice_openai_connect.gateway.ports import HandoverStore
+from voice_openai_connect.gateway.timers import Timer, timers
 
 
 class CheckpointKeeper:
@@ -25,7 +25,8 @@ class CheckpointKeeper:
         self._on_failure = on_failure
         self._words_kept = resumed
         self._next: Checkpoint | None = None
-        self._writing: asyncio.Task[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
+        self._bound: Timer | None = None
         self._closing: asyncio.Task[None] | None = None
         self._stopped = False
         self._hastened = False
@@ -39,8 +40,8 @@ class CheckpointKeeper:
         if checkpoint.person_needed:
             self.hasten()
         self._next, self._words_kept = checkpoint, True
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write(), name=f"checkpoints {self._call_sid}")
+        if self._writing is None:
+            self._write()
 
     def close(self, outcome: Outcome) -> None:
         """Keep how the call ended, instead of anything that was said in it. No checkpoint is kept after that."""
@@ -52,9 +53,9 @@ class CheckpointKeeper:
     def stop(self) -> None:
         """Write nothing more: somebody else does now."""
         self._stopped, self._next, self._gathering = True, None, False
-        for task in (self._writing, self._closing):
-            if task is not None:
-                task.cancel()
+        for work in (self._writing, self._closing):
+            if work is not None:
+                work.cancel()
 
     def hasten(self) -> None:
         """From now on nothing waits for other calls' checkpoints to be written with: the end of the stream is near."""
@@ -65,7 +66,7 @@ class CheckpointKeeper:
     async def settled(self) -> None:
         """Return when no checkpoint is on its way; each write is bounded, and waits for no other call's."""
         self.hasten()
-        if self._writing is not None:
+        while self._writing is not None:
             await asyncio.wait({self._writing})
 
     async def closed(self) -> None:
@@ -75,17 +76,35 @@ class CheckpointKeeper:
         if self._closing is not None:
             await asyncio.wait({self._closing})
 
-    async def _write(self) -> None:
-        while self._next is not None:
+    def _write(self) -> None:
+        """Begin with what is next, if anything is. Neither a task nor a timer of the loop: there are two an answer."""
+        while self._next is not None and self._writing is None:
             checkpoint, self._next = self._next, None
+            try:
+                saving = self._store.save_checkpoint(self._call_sid, checkpoint, at_once=self._hastened)
+            except Exception as error:  # noqa: BLE001 - the call goes on without
+                self._failed(error)
+                continue
             self._gathering = not self._hastened
-            saving = self._store.save_checkpoint(self._call_sid, checkpoint, at_once=self._hastened)
-            await self._within(limits.CHECKPOINT_MS, saving)
-            self._gathering = False
+            self._writing = saving
+            self._bound = timers().set(saving.get_loop().time() + limits.CHECKPOINT_MS / 1_000, self._late)
+            saving.add_done_callback(self._written)
+
+    def _late(self) -> None:
+        if self._writing is not None and self._writing.cancel():
+            self._failed(TimeoutError())
+
+    def _written(self, writing: asyncio.Future[None]) -> None:
+        self._writing, self._gathering = None, False
+        if self._bound is not None:
+            self._bound.cancel()
+        if not writing.cancelled() and (error := writing.exception()):
+            self._failed(error)
+        self._write()
 
     async def _close(self, outcome: Outcome) -> None:
         closing = self._store.close_call(self._call_sid, outcome, words_kept=self._words_kept)
-        await self._within(limits.CLOSE_CALL_MS, closing)
+        await within(limits.CLOSE_CALL_MS / 1_000, closing, self._failed)
 
-    async def _within(self, bound_ms: int, work: Coroutine[Any, Any, None]) -> None:
-        await within(bound_ms / 1_000, work, lambda error: self._on_failure("checkpoint", error))
+    def _failed(self, error: BaseException) -> None:
+        self._on_failure("checkpoint", error)

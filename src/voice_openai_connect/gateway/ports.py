@@ -1,5 +1,6 @@
 """What the gateway needs from the outside world. Integrations fit these shapes without importing them."""
 
+from asyncio import Future
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -58,9 +59,12 @@ class HandoverStore(Protocol):
         """Keep what Twilio is to be told next about this call, so that any instance can answer. Keeps all the rest."""
         ...
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
-        """Keep where the conversation is, for some minutes. Keeps all the rest. Unless it is wanted `at_once`, it may
-        wait up to `CHECKPOINTS_GATHERED_MS` for other calls' to be written with."""
+    def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> Future[None]:
+        """Keep where the conversation is, for some minutes. Keeps all the rest. It is done when that is kept; whoever
+        cancels it takes back what has not been sent.
+
+        Unless it is wanted `at_once`, it may wait up to `CHECKPOINTS_GATHERED_MS` for other calls' to be written with.
+        It waits from now on, not from when it is awaited: a `hasten` right after this means it too."""
         ...
 
     async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:

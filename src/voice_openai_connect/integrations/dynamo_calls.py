@@ -9,7 +9,9 @@ half open and without knowing: its steps are dropped. Checkpoints are items of t
 They hold every word that is kept of a conversation, and are gone when the call is over, or after `CHECKPOINT_TTL_S`.
 """
 
+import asyncio
 import secrets
+from asyncio import Future
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -49,14 +51,15 @@ class DynamoCalls:
         with suppress(ConditionNotMetError):
             await self._client.update(_key(call_sid), f"SET next_step = :step, {_KEPT}", values, only_if=_NONE_LATER)
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
+    def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> Future[None]:
         """Keep where our stream's conversation is. It counts for nothing once a later stream has kept its own.
 
-        Waits a moment for others to be written with, unless it is wanted `at_once`.
+        Waits a moment for others to be written with, unless it is wanted `at_once`. Every call's every answer comes
+        through here, so there is no task for it: only what is done when the items that it went with are kept.
         """
         text, until = msgspec.json.encode(checkpoint).decode(), self._client.now(limits.CHECKPOINT_TTL_S)
         item = Whole(_checkpoint_key(call_sid, self._ours(call_sid)), {"checkpoint": text, "expires_at": until})
-        await self._checkpoints.write(item, at_once=at_once)
+        return self._checkpoints.put(item, at_once=at_once)
 
     async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
         """The conversation goes on from here, and no earlier step counts; unless a later stream has the call.
@@ -121,7 +124,8 @@ class DynamoCalls:
         values = {":outcome": outcome.value, ":now": now, ":until": until}
         item = await self._client.updated(_key(call_sid), change, values)
         if words_kept:
-            await self._checkpoints.write(*map(Whole, _checkpoint_keys(call_sid, item, limits.CHECKPOINTS_TOGETHER)))
+            keys = _checkpoint_keys(call_sid, item, limits.CHECKPOINTS_TOGETHER)
+            await asyncio.gather(*(self._checkpoints.put(Whole(key)) for key in keys))
 
     async def recall_call(self, call_sid: str) -> CallItem:
         """Everything that is kept; an empty item if the call is unknown or its time is over."""

@@ -6,6 +6,7 @@ and what is owed to the CRM (`dynamo_outbox`).
 
 import secrets
 import time
+from asyncio import Future
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
@@ -97,12 +98,13 @@ class DynamoRepository:
         """Keep what Twilio is to be told next about this call, instead of an earlier step. Keeps all the rest."""
         await self._calls.remember_step(call_sid, step)
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
-        """Keep where the conversation is, for `CHECKPOINT_TTL_S`. Keeps all the rest.
+    def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> Future[None]:
+        """Keep where the conversation is, for `CHECKPOINT_TTL_S`. Keeps all the rest. Done when it is kept.
 
-        Waits up to `CHECKPOINTS_GATHERED_MS` for others to be written with, unless it is wanted `at_once`.
+        Waits up to `CHECKPOINTS_GATHERED_MS` for others to be written with, unless it is wanted `at_once`. Cancelling
+        takes it back if it has not been sent.
         """
-        await self._calls.save_checkpoint(call_sid, checkpoint, at_once=at_once)
+        return self._calls.save_checkpoint(call_sid, checkpoint, at_once=at_once)
 
     async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
         """Keep, at once, that the caller goes back to the conversation as it is here: no earlier step counts."""

@@ -15,7 +15,7 @@ from voice_openai_connect import limits
 from voice_openai_connect.integrations.dynamo_client import DynamoClient, StoreError, Whole
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True)
 class _Waiting:
     """An item to be written, and what becomes of it: done, failed, or cancelled by whoever wanted it."""
 
@@ -36,8 +36,8 @@ class GatheredWrites:
     """Each item waits for `CHECKPOINTS_GATHERED_MS` at the most, then all go that have come meanwhile. From then on
     the table has `STEP_STORE_MS`, tries again included.
 
-    A request does not wait for the one before it, unless both would write the same item. There is neither a task nor
-    a timer while nothing waits.
+    A request does not wait for the one before it, unless both would write the same item. An item has no task and no
+    timer of its own; where nothing waits there are none at all.
     """
 
     def __init__(self, client: DynamoClient) -> None:
@@ -48,28 +48,24 @@ class GatheredWrites:
         self._under_way: set[str] = set()
         """Keys of what is being written: the same item written again waits, so that the later one stays."""
 
-    async def write(self, *items: Whole, at_once: bool = False) -> None:
-        """Return when these are kept. `at_once` takes along whatever waits. Whoever stops waiting before they are sent
-        takes them back.
-
-        Raises `StoreError` for these alone.
+    def put(self, item: Whole, *, at_once: bool = False) -> asyncio.Future[None]:
+        """Done when this is kept; has a `StoreError` for this alone if it cannot be. Whoever cancels it before it is
+        sent takes the item back. `at_once` takes along whatever waits.
         """
         loop = asyncio.get_running_loop()
-        waiting = [_Waiting(item, loop.create_future()) for item in items]
-        self._waiting += waiting
+        kept = loop.create_future()
+        self._waiting.append(_Waiting(item, kept))
         if at_once:
             self.hasten()
         elif self._timer is None:
             self._timer = loop.call_later(limits.CHECKPOINTS_GATHERED_MS / 1_000, self.hasten)
-        try:
-            await asyncio.gather(*(each.kept for each in waiting))
-        except asyncio.CancelledError:
-            self._forget(waiting)
-            raise
+        return kept
 
     def hasten(self) -> None:
         """Write now what waits; only what is to be the same item again goes after the first."""
-        self._stop_timer()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         going: dict[str, _Waiting] = {}
         staying: list[_Waiting] = []
         for each in self._waiting:
@@ -100,16 +96,6 @@ class GatheredWrites:
             for task in self._rounds:
                 task.cancel()
             await asyncio.gather(*self._rounds, return_exceptions=True)
-
-    def _forget(self, gone: Sequence[_Waiting]) -> None:
-        self._waiting = [each for each in self._waiting if each not in gone]
-        if not self._waiting:
-            self._stop_timer()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _over(self, batch: Sequence[_Waiting], task: asyncio.Task[None]) -> None:
         _tell(batch, "failed")  # who has been told nothing: the task was cancelled, or is at fault itself

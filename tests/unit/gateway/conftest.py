@@ -150,9 +150,12 @@ class Service:
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         raise AssertionError("steps go through the session manager")
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
-        await self.does()
-        self.checkpoints.append(checkpoint)
+    def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> asyncio.Future[None]:
+        async def save() -> None:
+            await self.does()
+            self.checkpoints.append(checkpoint)
+
+        return asyncio.ensure_future(save())
 
     async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
         raise AssertionError("callers are brought back between streams")
@@ -355,8 +358,8 @@ class Table:
     async def remember_step(self, call_sid: str, step: NextStep) -> None:
         await self._change(call_sid, step=step)
 
-    async def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
-        await self._change(call_sid, checkpoint=checkpoint)
+    def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> asyncio.Future[None]:
+        return asyncio.ensure_future(self._change(call_sid, checkpoint=checkpoint))
 
     async def bring_back(self, call_sid: str, checkpoint: Checkpoint) -> None:
         await self._change(call_sid, checkpoint=checkpoint, step=None)

@@ -110,7 +110,7 @@ class Store:
     async def _change(self, call_sid: str, **changes: Any) -> None:
         self.items[call_sid] = replace(await self.recall_call(call_sid), **changes)
 
-    async def _of_live_calls(self, *_: Any, **__: Any) -> Any:
+    def _of_live_calls(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("no stream is ever opened")
 
     save = attach_ticket = save_checkpoint = take_over = _of_live_calls

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from voice_openai_connect import limits
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.gateway.checkpoint_keeper import CheckpointKeeper
+from voice_openai_connect.gateway.timers import timers
 
 
 class Table:
@@ -17,22 +19,33 @@ class Table:
         self.open = asyncio.Event()
         self.written: list[object] = []
         self.broken = False
+        self.refuses = False
         self.gathers = False
-        self.hastened = asyncio.Event()
+        self.waiting: list[asyncio.Event] = []
         self.words_kept: bool | None = None
         """Whether whoever closed a call said that there are words of it."""
 
-    async def save_checkpoint(self, _: str, checkpoint: Checkpoint, *, at_once: bool = False) -> None:
-        await self.open.wait()
-        if self.gathers and not at_once:
-            await self.hastened.wait()
-        if self.broken:
+    def save_checkpoint(self, _: str, checkpoint: Checkpoint, *, at_once: bool = False) -> asyncio.Future[None]:
+        if self.refuses:
             raise OSError
-        self.written.append(checkpoint.resumes)
+        waiting = asyncio.Event()
+        if self.gathers and not at_once:
+            self.waiting.append(waiting)
+        else:
+            waiting.set()
+
+        async def save() -> None:
+            await self.open.wait()
+            await waiting.wait()
+            if self.broken:
+                raise OSError
+            self.written.append(checkpoint.resumes)
+
+        return asyncio.ensure_future(save())
 
     def hasten(self) -> None:
-        self.hastened.set()
-        self.hastened.clear()  # whoever comes later is not meant
+        while self.waiting:  # whoever comes later is not meant
+            self.waiting.pop().set()
 
     async def close_call(self, _: str, outcome: Outcome, *, words_kept: bool = True) -> None:
         await self.open.wait()
@@ -62,6 +75,7 @@ async def test_of_several_that_wait_only_the_last_is_written_and_never_before_an
     await asyncio.wait_for(keeping.settled(), 5)
 
     assert table.written == [0, 4]
+    assert len(timers()) == 0, "no bound of a write outlives it, and cuts the next one short"
 
 
 async def test_an_outcome_is_never_followed_by_an_earlier_checkpoint() -> None:
@@ -130,6 +144,35 @@ async def test_a_write_that_fails_is_told_and_the_next_one_is_made() -> None:
     await asyncio.wait_for(keeping.settled(), 5)
 
     assert failures == ["checkpoint"]
+    assert table.written == [3]
+
+
+async def test_a_store_that_will_not_even_begin_costs_that_checkpoint_only() -> None:
+    table, failures = Table(), list[str]()
+    keeping = keeper(table, failures)
+    table.open.set()
+    table.refuses = True
+    keeping.keep(Checkpoint())
+    table.refuses = False
+    keeping.keep(Checkpoint(resumes=3))
+    await asyncio.wait_for(keeping.settled(), 5)
+
+    assert failures == ["checkpoint"]
+    assert table.written == [3]
+
+
+async def test_a_write_that_takes_too_long_is_told_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CHECKPOINT_MS", 1)
+    table, failures = Table(), list[str]()
+    keeping = keeper(table, failures)
+    keeping.keep(Checkpoint(resumes=1))
+    keeping.keep(Checkpoint(resumes=2))
+    await asyncio.wait_for(keeping.settled(), 5)
+    table.open.set()
+    keeping.keep(Checkpoint(resumes=3))
+    await asyncio.wait_for(keeping.settled(), 5)
+
+    assert failures == ["checkpoint", "checkpoint"]
     assert table.written == [3]
 
 

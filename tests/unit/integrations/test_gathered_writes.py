@@ -32,15 +32,13 @@ class Desk:
     gathered: GatheredWrites
     requests: list[list[str]] = field(default_factory=list[list[str]])
 
-    async def takes(self, *items: Whole) -> list["asyncio.Task[None]"]:
+    def takes(self, *items: Whole) -> list["asyncio.Future[None]"]:
         """All of them wait when this returns."""
-        waiting = [asyncio.create_task(self.gathered.write(item)) for item in items]
-        await asyncio.sleep(0)
-        return waiting
+        return [self.gathered.put(item) for item in items]
 
     async def writes(self, *items: Whole) -> list[BaseException | None]:
         """What became of each."""
-        waiting = await self.takes(*items)
+        waiting = self.takes(*items)
         self.gathered.hasten()
         return await outcomes(waiting)
 
@@ -78,7 +76,7 @@ def item(key: str, value: str = "x") -> Whole:
     return Whole(key, {"a": value})
 
 
-async def outcomes(waiting: list["asyncio.Task[None]"]) -> list[BaseException | None]:
+async def outcomes(waiting: list["asyncio.Future[None]"]) -> list[BaseException | None]:
     async with asyncio.timeout(30):
         return await asyncio.gather(*waiting, return_exceptions=True)
 
@@ -121,28 +119,20 @@ async def test_items_are_removed_together_with_others_being_put(table: OwnTable,
     assert await table.keys() == {"two"}
 
 
-async def test_what_belongs_together_is_waited_for_together(table: OwnTable, desk: Desk) -> None:
-    await desk.gathered.write(*map(item, KEYS), at_once=True)
-
-    assert desk.requests == [list(KEYS)]
-    assert await table.keys() == set(KEYS)
-
-
-async def test_nothing_goes_before_its_time_and_then_by_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = await desk.takes(item("one"), item("two"))
+async def test_nothing_goes_before_its_time_and_then_by_itself(desk: Desk, let_pass: Callable[[int], None]) -> None:
+    waiting = desk.takes(item("one"), item("two"))
+    for _ in range(5):
+        await asyncio.sleep(0)
     assert desk.requests == []
-    for each in waiting:
-        each.cancel()
-    await outcomes(waiting)
 
-    monkeypatch.setattr(limits, "CHECKPOINTS_GATHERED_MS", 1)
-    assert await outcomes(await desk.takes(item("three"), item("four"))) == [None, None]
-    assert desk.requests == [["three", "four"]]
+    let_pass(3_601)
+    assert await outcomes(waiting) == [None, None]
+    assert desk.requests == [["one", "two"]]
 
 
 async def test_what_is_wanted_at_once_takes_along_what_waits(desk: Desk) -> None:
-    waiting = await desk.takes(item("one"))
-    await desk.gathered.write(item("two"), at_once=True)
+    waiting = desk.takes(item("one"))
+    await desk.gathered.put(item("two"), at_once=True)
 
     assert await outcomes(waiting) == [None]
     assert desk.requests == [["one", "two"]]
@@ -166,7 +156,7 @@ async def test_the_same_item_again_goes_after_the_first(table: OwnTable, desk: D
 
 
 async def test_what_is_removed_while_it_is_being_put_is_removed_after_that(table: OwnTable, desk: Desk) -> None:
-    putting = await desk.takes(item("one"))
+    putting = desk.takes(item("one"))
     desk.gathered.hasten()
     await until(lambda: bool(desk.requests))
     putting[0].cancel()
@@ -180,10 +170,10 @@ async def test_an_item_that_is_being_written_holds_nobody_else_up(table: OwnTabl
     script = ScriptedHttp([HANGS, Answer()])
     async with script.serving() as url, table.client_at(url) as client:
         desk = Desk(GatheredWrites(client))
-        hanging = await desk.takes(item("one"))
+        hanging = desk.takes(item("one"))
         desk.gathered.hasten()
         await until(lambda: len(script.asked) == 1)
-        behind = await desk.takes(item("one", "later"))
+        behind = desk.takes(item("one", "later"))
         assert await desk.writes(item("two")) == [None]
 
         assert keys_asked(script.asked) == [["one"], ["two"]]
@@ -260,10 +250,10 @@ async def test_a_table_that_does_not_answer_is_given_up_and_asked_again_by_the_n
         monkeypatch.setattr(limits, "SAVE_MS", 3_600_000)
         monkeypatch.setattr(limits, "DYNAMODB_READ_S", 3_600)
         monkeypatch.setattr(limits, "STEP_STORE_MS", 600_000)
-        earlier = await desk.takes(item("one"), item("two"))
+        earlier = desk.takes(item("one"), item("two"))
         desk.gathered.hasten()
         await until(lambda: len(script.asked) == 1)
-        later = await desk.takes(item("one", "later"))
+        later = desk.takes(item("one", "later"))
         let_pass(601)
         told = await outcomes(earlier)
 
@@ -283,7 +273,7 @@ async def test_nobody_is_left_waiting_by_a_fault_of_our_own(table: OwnTable) -> 
 
 
 async def test_what_nobody_waits_for_any_more_is_not_sent(table: OwnTable, desk: Desk) -> None:
-    gone, *others = await desk.takes(item("one"), item("two"), item("three"))
+    gone, *others = desk.takes(item("one"), item("two"), item("three"))
     gone.cancel()
     desk.gathered.hasten()
 
@@ -293,7 +283,7 @@ async def test_what_nobody_waits_for_any_more_is_not_sent(table: OwnTable, desk:
 
 
 async def test_one_who_leaves_while_the_request_is_under_way_takes_nobody_along(table: OwnTable, desk: Desk) -> None:
-    gone, *others = await desk.takes(item("one"), item("two"))
+    gone, *others = desk.takes(item("one"), item("two"))
     desk.gathered.hasten()
     await until(lambda: bool(desk.requests))
     gone.cancel()
@@ -310,7 +300,7 @@ async def test_one_who_leaves_during_the_first_try_is_not_in_the_second(
     script = ScriptedHttp([late, Answer()])
     async with script.serving() as url, table.client_at(url) as client:
         desk = Desk(GatheredWrites(client))
-        waiting = dict(zip(KEYS, await desk.takes(*map(item, KEYS)), strict=True))
+        waiting = dict(zip(KEYS, desk.takes(*map(item, KEYS)), strict=True))
         desk.gathered.hasten()
         await until(lambda: len(script.asked) == 1)
         waiting.pop(leaves).cancel()
@@ -326,11 +316,6 @@ async def test_there_is_neither_a_task_nor_a_timer_while_nothing_waits(desk: Des
     desk.gathered.hasten()
     assert asyncio.all_tasks() == before
 
-    waiting = await desk.takes(item("one"))
-    assert desk.gathered._timer is not None  # pyright: ignore[reportPrivateUsage]
-    waiting[0].cancel()
-    await outcomes(waiting)
-    assert desk.gathered._timer is None  # pyright: ignore[reportPrivateUsage]
     await desk.writes(item("two"))
     assert desk.gathered._timer is None  # pyright: ignore[reportPrivateUsage]
     assert desk.requests == [["two"]]
@@ -340,7 +325,7 @@ async def test_there_is_neither_a_task_nor_a_timer_while_nothing_waits(desk: Des
 
 
 async def test_what_waits_at_the_end_is_written_first(table: OwnTable, desk: Desk) -> None:
-    waiting = await desk.takes(item("one", "earlier"), item("two"), item("one", "later"))
+    waiting = desk.takes(item("one", "earlier"), item("two"), item("one", "later"))
     async with asyncio.timeout(30):
         await desk.gathered.close()
 
@@ -357,7 +342,7 @@ async def test_a_table_that_does_not_answer_holds_the_end_up_for_so_long_only(
     script = ScriptedHttp([HANGS])
     async with script.serving() as url, table.client_at(url) as client:
         desk = Desk(GatheredWrites(client))
-        waiting = await desk.takes(item("one"), item("two"), item("one", "later"))
+        waiting = desk.takes(item("one"), item("two"), item("one", "later"))
         desk.gathered.hasten()
         await until(lambda: len(script.asked) == 1)
         monkeypatch.setattr(limits, "SAVE_MS", 50)
