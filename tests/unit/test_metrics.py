@@ -214,7 +214,7 @@ for call in range(calls):
     metrics.observe(Tell(Fact.ESCALATED, "key"))
     metrics.observe(Tell(Fact.FIRST_AUDIO, value_ms=700))
 metrics.loop_lag(lag)
-print(metrics.render().decode())
+print(metrics.render().decode(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

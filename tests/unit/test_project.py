@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -253,6 +254,8 @@ def test_the_script_ends_with_the_tests():
 
 
 def tracked() -> list[Path]:
+    if shutil.which("git") is None:
+        pytest.skip("only git knows what is in the repository")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
