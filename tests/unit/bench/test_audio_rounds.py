@@ -3,7 +3,7 @@
 import pytest
 
 from bench.audio import document
-from bench.audio.rounds import TRIES, Rounds, faults, read, written
+from bench.audio.rounds import TRIES, Rounds, faults, quick, read, written
 from bench.audio.row import Row
 from bench.audio.tally import Delays
 
@@ -11,13 +11,14 @@ from bench.audio.tally import Delays
 class Pretended(Rounds):
     """Carries so many calls well, and no more."""
 
-    def __init__(self, carries: int) -> None:
+    def __init__(self, carries: int, *, cpu_ms: float = 4.0) -> None:
         super().__init__(seconds=1.0, polite=True)
         self._carries = carries
+        self._cpu_ms = cpu_ms
 
     def measure(self, name: str, calls: int, *, tls: bool = False, set_up: bool = False) -> Row:
         delay = Delays(100, 1.0, 5.0 if calls <= self._carries else 90.0, 99.0)
-        row = Row(name, calls, tls, set_up, cpu_ms=4.0, up=delay, cpu_share=0.5, generator_share=0.3)
+        row = Row(name, calls, tls, set_up, cpu_ms=self._cpu_ms, up=delay, cpu_share=0.5, generator_share=0.3)
         self.rows.append(row)
         return row
 
@@ -48,6 +49,16 @@ def test_the_floor_and_ours_are_measured_with_as_many_calls_as_every_other_syste
     pretended.compare(1)
 
     assert {row.calls for row in pretended.rows if row.sut == system} == {row.calls for row in pretended.rows}
+
+
+@pytest.mark.parametrize(("cpu_ms", "tried"), [(1.7, ["bare_picows", "gateway"]), (2.3, list[str]())])
+def test_400_calls_are_tried_by_themselves_only_where_a_core_has_room_for_them(cpu_ms: float, tried: list[str]):
+    pretended = Pretended(1_000, cpu_ms=cpu_ms)
+
+    quick(pretended)
+
+    assert sorted(row.sut for row in pretended.rows if row.calls == 400) == tried
+    assert any(row.calls == 300 for row in pretended.rows)
 
 
 class Disturbed(Rounds):
