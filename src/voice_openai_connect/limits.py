@@ -324,8 +324,12 @@ EMF_S: Final = 60.0
 EMF_VALUES: Final = 100
 """Values of one metric in one line: CloudWatch's own bound."""
 REQUEST_S: Final = 10.0
-"""For a whole HTTP request to arrive: Twilio's come in one piece. Longer than the 5 s that uvicorn keeps an idle
-connection, which is for it to close."""
+"""For a whole HTTP request to arrive: Twilio's come in one piece."""
+KEEP_ALIVE_S: Final = 130
+"""For the next request on an idle connection. A balancer must be the first to let go of it, or it sends a request into
+our close and Twilio is told 502 (AWS, "Troubleshoot your Application Load Balancers"): ours does so after 120 s."""
+IDLE_CONNECTIONS: Final = 100
+"""With more, none is kept for longer than `REQUEST_S`. A balancer needs a few; descriptors are there for callers."""
 STEP_STORE_MS: Final = 700
 """Telling the other instances what is next; the caller hears nothing meanwhile, and this instance knows anyway."""
 STEPS_KEPT: Final = 10_000

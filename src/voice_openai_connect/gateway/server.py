@@ -161,5 +161,6 @@ def server_config(
         # Its INFO lines hold the path of every media socket, and with it a ticket.
         log_level="warning",
         lifespan="on",
+        timeout_keep_alive=limits.KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(limits.SOCKET_CLOSE_S) + 4,
     )
