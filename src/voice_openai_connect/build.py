@@ -54,6 +54,10 @@ log = get_logger(__name__)
 OpenModel = Callable[[CallIdentity], ModelLeg]
 """Makes the model's side of one call, not yet connected. Also asked for `NOBODY`, to see whether the model is there."""
 
+_CRM_OFF: Final = (
+    "HUBSPOT_ACCESS_TOKEN is not set: calls are handed over without a ticket, and where nobody can be reached, nobody "
+    "is told of the call back that the caller was promised"
+)
 _MODEL_SOCKETS: Final[Mapping[str, OpenModelSocket]] = {"picows": open_picows, "websockets": open_websockets}
 
 NOBODY: Final = CallIdentity("probe", "probe", "probe", "", "")
@@ -341,7 +345,7 @@ def _say_what_is_unusual(settings: Settings) -> None:
             "Raise the limit (ulimit -n, LimitNOFILE), or lower MAX_CALLS; until then some calls go to a person",
         )
     if settings.hubspot_access_token is None:
-        log.warning("crm_off", detail="HUBSPOT_ACCESS_TOKEN is not set: calls are handed over without a ticket")
+        log.warning("crm_off", detail=_CRM_OFF)
 
 
 async def _serve(

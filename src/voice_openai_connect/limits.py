@@ -210,8 +210,9 @@ MODEL_BAD_MESSAGES: Final = 10
 """Undecodable messages before the model's socket counts as lost."""
 MODEL_MESSAGES_HELD: Final = 64
 """Messages read from the socket ahead of the call; beyond it the socket is not read, so the model has to wait."""
-MODEL_PING_S: Final = 10.0
-"""How often the model's socket is asked whether it is alive, and how long it may take to say so."""
+MODEL_PING_S: Final = 3.0
+"""How long the model's socket may be quiet until it is asked whether it is alive, and how long it may take to say so.
+Together `MODEL_SILENT_MS`: while the caller speaks, nothing else would tell that nobody hears them."""
 MODEL_CLOSE_S: Final = 1.0
 """For the closing handshake; the caller is not waiting for it, but a call's tasks must be gone within a second."""
 SUMMARY_TOKENS: Final = 800

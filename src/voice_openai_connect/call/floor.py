@@ -13,6 +13,8 @@ class Floor:
         self.purpose: Purpose = "reply"
         """What the active response is for."""
         self._asked: RequestResponse | None = None
+        self._answered: RequestResponse | None = None
+        """What the active response is taken for the answer to."""
         self._waiting: RequestResponse | None = None
 
     def request(self, request: RequestResponse) -> list[Command]:
@@ -27,18 +29,19 @@ class Floor:
         """A response began. If it is one of the model's own, what we asked for will be refused or comes after it."""
         self.active, self.purpose = response_id, purpose
         if self._asked is not None and self._asked.purpose == purpose:
-            self._asked = None
+            self._answered, self._asked = self._asked, None
 
     def refused(self) -> None:
-        """Our request met a response that was already being made: it waits until that one is over."""
-        self._waiting = self._waiting or self._asked
-        self._asked = None
+        """Our request met a response that was already being made: it waits until that one is over. A response of the
+        model's own may have looked like the one that we had asked for."""
+        self._waiting = self._waiting or self._asked or self._answered
+        self._asked = self._answered = None
 
     def finished(self, response_id: str) -> list[Command]:
         """A response is over; what waited may be asked for now."""
         if self.active != response_id:
             return []
-        self.active = None
+        self.active = self._answered = None
         return self.take()
 
     def take(self) -> list[Command]:
@@ -56,4 +59,4 @@ class Floor:
 
     def clear(self) -> None:
         """The model is gone, and everything asked of it."""
-        self.active = self._asked = self._waiting = None
+        self.active = self._asked = self._answered = self._waiting = None

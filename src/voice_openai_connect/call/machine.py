@@ -311,7 +311,7 @@ class Call:
             return commands + self._hang_up(farewell=True)
         if event.status == "failed" or (event.status == "incomplete" and silent):
             return commands + self._response_failed(event, now)
-        if event.status == "completed":
+        if event.status in {"completed", "incomplete"}:  # cut off at its longest: there is no more to come of it either
             self._retries.succeeded()
             if not self._tools.running and self._floor.free:
                 self._patience.answer_given()

@@ -28,6 +28,27 @@ def test_a_request_that_met_the_models_own_response_is_made_again_after_it() -> 
     assert floor.finished("own") == [TRANSFER]
 
 
+def test_a_response_of_the_models_own_that_looked_like_ours_is_found_out_when_ours_is_refused() -> None:
+    floor = Floor()
+    floor.request(REPLY)
+    floor.started("own", "reply")
+    floor.refused()
+
+    assert floor.finished("own") == [REPLY]
+    floor.started("ours", "reply")
+    assert floor.finished("ours") == []
+
+
+def test_a_refusal_that_comes_after_the_answer_asks_for_nothing_again() -> None:
+    floor = Floor()
+    floor.request(REPLY)
+    floor.started("ours", "reply")
+    floor.finished("ours")
+    floor.refused()
+
+    assert floor.free
+
+
 def test_the_latest_of_two_waiting_requests_counts() -> None:
     floor = Floor()
     floor.started("r1", "reply")

@@ -257,6 +257,17 @@ def test_an_answer_longer_than_the_models_patience_is_heard_to_its_end(talking: 
     assert talking.facts(Fact.MODEL_LOST) == talking.facts(Fact.HOLD_PLAYED) == []
 
 
+def test_an_answer_that_was_cut_off_at_its_longest_is_an_answer_all_the_same(talking: Line) -> None:
+    talking.caller_says("tell me everything")
+    talking.begin_saying("a", ms=2_000)
+    talking.post(
+        ev.ModelAudioFinished("r-a", "i-a"), ev.ModelResponseFinished("r-a", "reply", "incomplete", "max_output_tokens")
+    )
+    talking.wait(60_000)
+
+    assert talking.facts(Fact.MODEL_LOST) == talking.facts(Fact.HOLD_PLAYED) == []
+
+
 def test_a_tool_that_takes_long_is_no_sign_of_a_lost_model(talking: Line) -> None:
     talking.caller_says("where is my order?")
     talking.post(ev.ModelToolCalled("r", "i", "call1", "order_status", "{}"))
