@@ -62,7 +62,7 @@ class Figures:
     calls_per_core: float = _figure(
         50,
         "calls on one core",
-        "planned with room; measured 2026-11-23 (make bench): 50 calls take 17 to 20 % of a core, or 29 % if it sleeps",
+        "planned with room; measured 2026-11-23 (make bench): 50 calls take 9 to 20 % of a core, or 29 % if it sleeps",
         least=1,
     )
     cores_per_instance: float = _figure(
