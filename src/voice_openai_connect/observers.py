@@ -146,6 +146,11 @@ class FrontWatch:
         write = _log.info if reason == MODEL_DOWN else _log.warning  # of an outage, one warning is enough
         write("refused", what=what, reason=reason)
 
+    def stream_failed(self, call_sid: str, stream_sid: str, why: str) -> None:
+        """Twilio could not open a stream, or lost it."""
+        self._metrics.refused("stream", "twilio_error")
+        _log.warning("stream_failed", call_sid=call_sid, stream_sid=stream_sid, why=why)
+
     def dial_ended(self, result: DialResult, outcome: DialOutcome, step: NextStep) -> None:
         """Twilio told how a dial ended. Counted by `transfer_ended`, which is told once for each dial."""
         facts = {"status": result.status, "duration_s": result.duration_s, "outcome": outcome.value}

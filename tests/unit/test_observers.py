@@ -184,19 +184,22 @@ def test_a_probe_that_breaks_is_named_without_its_words(lines: io.BytesIO) -> No
     assert b'voice_connect_errors_total{what="model_probe"} 1.0' in metrics.render()
 
 
-def test_refusals_and_dials_are_logged_and_counted(lines: io.BytesIO) -> None:
+def test_refusals_streams_that_fail_and_dials_are_logged_and_counted(lines: io.BytesIO) -> None:
     metrics = Metrics()
     front: FrontObserver = FrontWatch(metrics)
     front.refused("webhook", "bad_signature")
+    front.stream_failed("CA" + "0" * 32, "MZ1", "no handshake")
     FrontWatch(metrics).failed("remember step", ValueError("what the caller said"))
     front.dial_ended(DialResult("CA" + "0" * 32, "busy", None, None), DialOutcome.BUSY, HangUp())
 
-    refused, broken, dial = read(lines)
+    refused, stream, broken, dial = read(lines)
+    assert (stream["message"], stream["call_sid"], stream["why"]) == ("stream_failed", "CA" + "0" * 32, "no handshake")
     assert (broken["level"], broken["what"], broken["error"]) == ("error", "remember step", "ValueError")
     assert (refused["message"], refused["reason"]) == ("refused", "bad_signature")
     assert (dial["status"], dial["outcome"], dial["next"]) == ("busy", "busy", "HangUp")
     body, content_type = front.metrics()
     assert b'voice_connect_refused_total{reason="bad_signature",what="webhook"} 1.0' in body
+    assert b'voice_connect_refused_total{reason="twilio_error",what="stream"} 1.0' in body
     assert content_type.startswith("text/plain")
 
 

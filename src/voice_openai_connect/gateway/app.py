@@ -95,6 +95,10 @@ class FrontObserver(Protocol):
         """A webhook or socket was turned away."""
         ...
 
+    def stream_failed(self, call_sid: str, stream_sid: str, why: str) -> None:
+        """Twilio could not open a stream, or lost it. `why` is what it says, in its own words."""
+        ...
+
     def dial_ended(self, result: DialResult, outcome: DialOutcome, step: NextStep) -> None:
         """Twilio told how a dial to the contact centre ended, and was answered; perhaps not for the first time."""
         ...
@@ -264,10 +268,10 @@ class Gateway:
         return self._connect(request, step) if isinstance(step, ResumeStream) else self._render(step, request.called)
 
     def stream_told(self, form: Form) -> None:
-        """Twilio tells of a stream. Its Debugger has the details of an error under the call."""
+        """Twilio tells of a stream. Nothing else says why one did not even begin."""
         match form.get("StreamEvent"):
             case "stream-error":
-                self._refuse("stream", "twilio_error")
+                self._observer.stream_failed(form.get("CallSid"), form.get("StreamSid"), form.get("StreamError"))
             case "stream-stopped":
                 if not self.sessions.memory.has_left(call_sid := voice_request(form).call_sid):
                     self._aftercare.stream_stopped(call_sid, form.get("StreamSid"))

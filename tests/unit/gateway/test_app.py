@@ -70,6 +70,7 @@ class WebhooksOnly:
 @dataclass
 class Watch:
     refusals: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    streams_failed: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     dials: list[NextStep] = field(default_factory=list[NextStep])
     failures: list[str] = field(default_factory=list[str])
 
@@ -79,17 +80,13 @@ class Watch:
     def dial_ended(self, result: DialResult, outcome: DialOutcome, step: NextStep) -> None:
         self.dials.append(step)
 
-    def transfer_ended(self, identity: CallIdentity, outcome: DialOutcome, *, suspicious: bool) -> None:
+    def stream_failed(self, call_sid: str, stream_sid: str, why: str) -> None:
+        self.streams_failed.append((call_sid, stream_sid, why))
+
+    def _unseen(self, *_: Any, **__: Any) -> None:
         return
 
-    def call_ended(self, identity: CallIdentity, outcome: Outcome) -> None:
-        return
-
-    def person_reached(self, identity: CallIdentity, seconds: float) -> None:
-        return
-
-    def context_not_delivered(self, identity: CallIdentity) -> None:
-        return
+    transfer_ended = call_ended = person_reached = context_not_delivered = _unseen
 
     def failed(self, what: str, error: BaseException) -> None:
         self.failures.append(what)
@@ -537,14 +534,15 @@ async def test_a_signed_form_that_names_no_call_is_a_bad_request(site: Site) -> 
             assert (await site.post(path, CallSid=wrong)).status_code == 400
 
 
-async def test_a_stream_s_errors_are_counted_and_its_end_in_good_order_is_kept_unless_it_is_no_news(site: Site) -> None:
+async def test_a_stream_s_errors_are_told_and_its_end_in_good_order_is_kept_unless_it_is_no_news(site: Site) -> None:
     site.sessions.memory.note_left(left := "CA" + "1" * 32)
     for news, call_sid in (("stream-started", CALL_SID), ("stream-stopped", left), ("stream-stopped", CALL_SID)):
         await site.post("/twilio/stream-status", StreamEvent=news, StreamSid="MZ1", CallSid=call_sid)
     await site.aftercare.settled()
     assert site.store.items == {CALL_SID: CallItem(stopped_stream="MZ1")}
-    assert (await site.post("/twilio/stream-status", StreamEvent="stream-error")).status_code == 204
-    assert site.watch.refusals == [("stream", "twilio_error")]
+    failed = site.post("/twilio/stream-status", StreamEvent="stream-error", StreamSid="MZ1", StreamError="no handshake")
+    assert (await failed).status_code == 204
+    assert site.watch.streams_failed == [(CALL_SID, "MZ1", "no handshake")]
 
 
 async def test_there_is_nothing_else_to_see(site: Site) -> None:
