@@ -1,9 +1,13 @@
 """What the CRM must still get about one conversation, because it could not take it when it was due."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.ticket_note import TicketNote
+
+FOR_A_PERSON: Final = frozenset({"unauthorized", "forbidden", "not_set_up", "daily_limit"})
+"""Refusals that have nothing to do with what is delivered, and that only a person, or the next day, can end."""
 
 
 @dataclass(frozen=True, slots=True)

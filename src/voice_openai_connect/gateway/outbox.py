@@ -11,17 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.handover import HandoverRecord
-from voice_openai_connect.call.outbox_entry import Expired, NotDue, OutboxEntry
+from voice_openai_connect.call.outbox_entry import FOR_A_PERSON, Expired, NotDue, OutboxEntry
 from voice_openai_connect.call.ticket_note import TicketNote
 from voice_openai_connect.gateway.pause import doubled
 from voice_openai_connect.gateway.ports import Crm, OutboxShelf
-
-_FOR_A_PERSON: Final = frozenset({"unauthorized", "forbidden", "not_set_up", "daily_limit"})
-"""Refusals that have nothing to do with what is delivered, and that only a person, or the next day, can end."""
 
 
 class OutboxObserver(Protocol):
@@ -222,7 +219,7 @@ class CrmOutbox:
         try:
             return await self._crm.find_contact(caller_phone)
         except Exception as error:
-            if not _permanent(error) or _reason(error) in _FOR_A_PERSON:
+            if not _permanent(error) or _reason(error) in FOR_A_PERSON:
                 raise
             return ""
 
@@ -230,7 +227,7 @@ class CrmOutbox:
 
     async def _put_off(self, entry: OutboxEntry, error: Exception) -> bool:
         """Whether it is given up. If not, it waits, and after trouble that is not its own so does everything else."""
-        if not _permanent(error) or _reason(error) in _FOR_A_PERSON:
+        if not _permanent(error) or _reason(error) in FOR_A_PERSON:
             wait_s = self._pause(error)
         elif entry.refusals + 1 >= limits.OUTBOX_REFUSALS:
             await self._shelf.delivered(entry)
@@ -246,7 +243,7 @@ class CrmOutbox:
 
     def _pause(self, error: Exception) -> float:
         """Seconds until anything is tried again; also the time for which this entry rests for everybody."""
-        for_a_person = _reason(error) in _FOR_A_PERSON
+        for_a_person = _reason(error) in FOR_A_PERSON
         longer = doubled(limits.OUTBOX_PAUSE_FIRST_S, self._failures, at_most_s=limits.OUTBOX_PAUSE_MAX_S)
         wait_s = self._jitter(limits.OUTBOX_DENIED_S if for_a_person else longer)
         wait_s = max(wait_s, min(getattr(error, "wait_s", None) or 0.0, limits.OUTBOX_DENIED_S))

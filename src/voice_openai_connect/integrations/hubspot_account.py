@@ -11,6 +11,8 @@ from voice_openai_connect.integrations.hubspot_setup import PropertyFacts
 
 _PRIORITIES: Final[dict[Priority, str]] = {"low": "LOW", "normal": "MEDIUM", "high": "HIGH", "urgent": "URGENT"}
 _PRIORITIES_OF_OLD: Final = frozenset({"LOW", "MEDIUM", "HIGH"})
+_STAYS: Final = frozenset({"forbidden", "not_found"})
+"""Refusals that stay: not allowed, and not there. A refused key or used-up requests of a day do not."""
 
 
 class Account(msgspec.Struct):
@@ -34,7 +36,10 @@ class HubSpotAccount:
         return bool(self._record_url)
 
     async def learn(self) -> None:
-        """Ask, once, for what is not known yet. Whatever is not learned now is asked again next time. Never raises."""
+        """Ask for what is not known yet. Never raises.
+
+        What the account does not tell now is asked again next time, unless we may not know it or it is not there.
+        """
         questions = [self._learn_priorities()] if self._priorities is None else []
         questions += [self._learn_url()] if self._record_url is None else []
         await asyncio.gather(*questions)
@@ -63,7 +68,7 @@ class HubSpotAccount:
             facts = await self._api.call("GET", path, PropertyFacts, policy=ONCE)
             self._priorities = frozenset(option.value for option in facts.options)
         except CrmError as error:
-            if error.permanent:
+            if error.reason in _STAYS:
                 self._priorities = _PRIORITIES_OF_OLD
 
     async def _learn_url(self) -> None:
@@ -71,7 +76,7 @@ class HubSpotAccount:
             account = await self._api.call("GET", f"/account-info/{API_VERSION}/details", Account, policy=ONCE)
             self._record_url = _record_url(account.uiDomain, str(account.portalId))
         except CrmError as error:
-            if error.permanent:  # a service key may not be allowed to ask
+            if error.reason in _STAYS:  # a service key may not be allowed to ask
                 self._record_url = ""
 
 

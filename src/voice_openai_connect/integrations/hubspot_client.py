@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.handover import HandoverRecord
+from voice_openai_connect.call.outbox_entry import FOR_A_PERSON
 from voice_openai_connect.call.ticket_note import TicketNote
 from voice_openai_connect.findings import Finding
 from voice_openai_connect.integrations import http_client, hubspot_setup
@@ -49,6 +50,7 @@ class HubSpotClient:
     ) -> None:
         self._api = HubSpotApi(token, base_url=base_url)
         self._pipeline = pipeline
+        self._on_trouble = on_trouble
         self._account = HubSpotAccount(self._api, portal_id=portal_id, ui_domain=ui_domain)
         self._contacts = HubSpotContacts(self._api, default_region, on_trouble)
         self._tickets = HubSpotTickets(self._api, self._account, pipeline, on_trouble)
@@ -92,11 +94,14 @@ class HubSpotClient:
             await self._tickets.note(note, lambda: self._contact_if_any(note.caller_phone))
 
     async def _contact_if_any(self, caller_phone: str) -> str:
+        """A note on a ticket without a contact is better than none; trouble that ends is waited for."""
         try:
             return await self._contacts.find(caller_phone)
         except CrmError as error:
-            if error.reason not in _NO_CONTACT:
+            if not error.permanent or error.reason in FOR_A_PERSON:
                 raise
+            if error.reason not in _NO_CONTACT:  # as where an administrator made a property required
+                self._on_trouble("contact_not_linked")
             return ""
 
     # --- For the setup and doctor commands

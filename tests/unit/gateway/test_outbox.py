@@ -288,6 +288,16 @@ async def test_an_entry_that_is_refused_does_not_hold_up_the_others(company: Com
     assert one.watch.told == ["failed deliver: invalid", "delivered conv-1"]
 
 
+async def test_a_promised_call_back_is_delivered_also_where_no_contact_can_be_made(company: Company) -> None:
+    one = await company.instance()
+    company.crm.portal.required["contacts"].add("email")
+    await one.outbox.keep_note(NOTE)
+    await one.outbox.look()
+
+    assert one.watch.told == ["delivered conv-1"]
+    assert (company.tickets, company.crm.contacts) == (["CALL BACK: Please call back."], {})
+
+
 # --- A shelf that fails
 
 

@@ -56,3 +56,33 @@ async def test_the_second_ticket_of_a_process_costs_one_request(
     crm.requests.clear()
     await hubspot.open_ticket(replace(plain, conversation_id="conversation-2"))
     assert crm.requests == [("POST", "/crm/objects/2026-09/tickets")]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(401, None), (429, b'{"policyName": "DAILY", "errorType": "RATE_LIMIT"}'), (503, None)],
+)
+async def test_what_an_account_does_not_say_in_trouble_that_ends_is_asked_again_for_the_next_ticket(
+    crm: SimulatedCrm, hubspot: HubSpotClient, record: HandoverRecord, status: int, body: bytes | None
+) -> None:
+    crm.portal.properties["tickets"]["hs_ticket_priority"].options = ("LOW", "MEDIUM", "HIGH", "URGENT")
+    plain = replace(record, hubspot_contact_id="", priority="urgent")
+    crm.fail_next(2, status=status, body=body)
+    first, without = await hubspot.open_ticket(plain)
+    second, url = await hubspot.open_ticket(replace(plain, conversation_id="conversation-2"))
+
+    assert (without, url) == ("", f"https://app.hubspot.com/contacts/4711/record/0-5/{second}")
+    assert [crm.tickets[each].properties["hs_ticket_priority"] for each in (first, second)] == ["HIGH", "URGENT"]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_what_an_account_will_never_say_is_asked_once(
+    crm: SimulatedCrm, hubspot: HubSpotClient, record: HandoverRecord, status: int
+) -> None:
+    plain = replace(record, hubspot_contact_id="")
+    crm.fail_next(2, status=status)
+    await hubspot.open_ticket(plain)
+    crm.requests.clear()
+    await hubspot.open_ticket(replace(plain, conversation_id="conversation-2"))
+
+    assert crm.requests == [("POST", "/crm/objects/2026-09/tickets")]
