@@ -12,6 +12,7 @@ import yaml
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from voice_openai_connect import limits
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.holding_sound import holding_sound
@@ -20,6 +21,7 @@ from voice_openai_connect.config import Settings
 from voice_openai_connect.metrics import Metrics
 from voice_openai_connect.own_tools import OwnTool
 from voice_openai_connect.profile import load_profiles
+from voice_openai_connect.simulator.carrier_webhooks import overrides
 from voice_openai_connect.simulator.sound import write_stereo_wav
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +123,16 @@ def test_every_decision_is_in_the_list():
     listed = re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text(encoding="utf-8"))
 
     assert listed == sorted(path.name for path in folder.glob("0*.md"))
+
+
+def test_every_try_that_the_number_s_address_asks_for_has_time_within_twilio_s_fifteen_seconds():
+    (address,) = re.findall(r"`(https://voice\.example\.com/twilio/voice\S*)`", README)
+    bare, rules = overrides(address)
+
+    assert bare == "https://voice.example.com/twilio/voice"
+    assert (rules.connect_ms, rules.read_ms) == (limits.WEBHOOK_CONNECT_MS, limits.WEBHOOK_READ_MS)
+    assert (rules.retries, rules.retry_on) == (2, {"ct", "rt", "5xx"})
+    assert (rules.retries + 1) * (rules.connect_ms + rules.read_ms) <= rules.total_ms
 
 
 @pytest.mark.parametrize("number", range(len(blocks(read("docs/profile.md"), "toml"))))

@@ -1,8 +1,11 @@
 """Every AWS command in the documents, as bash passes it on, held against the AWS command line's parser and models."""
 
+import base64
 import contextlib
+import hmac
 import io
 import itertools
+import json
 import os
 import re
 import shutil
@@ -22,6 +25,7 @@ from awscli.customizations.ecr import ECRGetLoginPassword  # pyright: ignore[rep
 from awscli.customizations.s3.subcommands import SyncCommand  # pyright: ignore[reportMissingTypeStubs]
 
 from voice_openai_connect.cli import DEFAULT_FLOW
+from voice_openai_connect.wire.twilio_webhooks import Form, issue_ticket, read_ticket, signature_is_valid
 
 ROOT = Path(__file__).parents[3]
 INSTANCE = "11111111-2222-3333-4444-555555555555"
@@ -229,6 +233,50 @@ def test_every_output_that_is_read_is_one_that_the_stack_has(deploy_commands: li
         asked = re.findall(r"OutputKey=='(\w+)'", options(words).get("--query", ""))
 
         assert set(asked) <= set(templates[options(words)["--stack-name"]]["Outputs"])
+
+
+# --- A new auth token at Twilio
+
+OLD, NEW = "old", "new"
+SIGNED: Final = ("https://voice.example.com/twilio/next", Form.parse(b"CallSid=CA1"))
+CALL_SID: Final = "CA" + "1" * 32
+
+
+def steps_of_a_new_token() -> list[str]:
+    """What the document does to the secret, the stack, its tasks and Twilio, in its order."""
+    text = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"\*\*A new auth token at Twilio\*\*(.*?)\n\*\*", text, re.DOTALL)
+    steps = r"^{.*}$|put-secret-value|TwilioRotation=\w+|[Pp]romote|--force-new-deployment|services-stable"
+    return re.findall(steps, section, re.MULTILINE)
+
+
+def accepts(task: list[str], signer: str, others: list[list[str]]) -> bool:
+    """Whether a task lets in what Twilio signs, and the streams that it and others have announced."""
+    signature = base64.b64encode(hmac.digest(signer.encode(), (SIGNED[0] + "CallSidCA1").encode(), "sha1")).decode()
+    tickets = [issue_ticket(other[0], call_sid=CALL_SID, expires_at_s=60, nonce=bytes(8)) for other in others]
+    return signature_is_valid(signature, *SIGNED, task) and all(read_ticket(task, each, now_s=0) for each in tickets)
+
+
+def test_nobody_is_refused_while_the_token_at_twilio_is_changed() -> None:
+    """Old and new tasks run side by side after every step, and scaling may start one at any moment."""
+    secret = written = {"TWILIO_AUTH_TOKEN": OLD}
+    second, signer, running = False, OLD, [[OLD]]
+    for step in steps_of_a_new_token():
+        if step.startswith("{"):
+            written = json.loads(step)
+        elif step == "put-secret-value":
+            secret = written
+        elif step.startswith("TwilioRotation="):
+            second = step.endswith("=yes")
+        elif step.lower() == "promote":
+            signer = NEW
+        started = [secret["TWILIO_AUTH_TOKEN"], *([secret["TWILIO_AUTH_TOKEN_SECONDARY"]] if second else [])]
+        running.append(started)
+        assert all(accepts(task, signer, running) for task in running), step
+        if step.startswith(("TwilioRotation=", "services-stable")):  # both return when the old tasks are gone
+            running = [started]
+
+    assert (list(secret.values())[1:], signer, running[-1]) == ([NEW], NEW, [NEW])
 
 
 def test_the_flow_is_called_what_its_stack_calls_it(template: Any) -> None:

@@ -69,6 +69,24 @@ def test_secrets_come_from_secrets_manager_and_nothing_else_does(container: Any)
         assert each["ValueFrom"] == {"Fn::Sub": f"${{SecretArn}}:{each['Name']}::"}
 
 
+@pytest.mark.parametrize(
+    ("parameter", "secret"), [("HubSpot", "HUBSPOT_ACCESS_TOKEN"), ("TwilioRotation", "TWILIO_AUTH_TOKEN_SECONDARY")]
+)
+def test_a_secret_that_not_everybody_has_is_read_only_when_it_is_asked_for(
+    stack: Any, container: Any, parameter: str, secret: str
+) -> None:
+    """A task does not start when its secret lacks a key."""
+    conditional = [each["Fn::If"] for each in container["Secrets"] if "Fn::If" in each]
+    (found,) = [each for each in conditional if each[1]["Name"] == secret]
+
+    assert stack["Conditions"][found[0]] == {"Fn::Equals": [{"Ref": parameter}, "yes"]}
+    assert found[2] == {"Ref": "AWS::NoValue"}
+    assert (stack["Parameters"][parameter]["Default"], stack["Parameters"][parameter]["AllowedValues"]) == (
+        "no",
+        ["yes", "no"],
+    )
+
+
 def test_the_gateway_starts_with_what_it_is_given(stack: Any, container: Any) -> None:
     defaults = {name: str(stated["Default"]) for name, stated in stack["Parameters"].items() if "Default" in stated}
     known = {**defaults, **SAMPLE}

@@ -54,8 +54,9 @@ def test_a_pod_has_time_to_move_its_calls_and_needs_no_hook(pod: Any, container:
     assert "lifecycle" not in container
 
 
-def test_a_pod_that_is_full_gets_no_calls_and_is_not_restarted(container: Any) -> None:
-    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+def test_a_pod_that_is_full_still_answers_the_callers_on_the_line_and_is_not_restarted(container: Any) -> None:
+    """`/readyz` answers 503 when there is no room; once no pod has any, the service would answer nothing at all."""
+    assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
 
