@@ -152,9 +152,9 @@ class Settings(OwnFiles):
     openai_voice: Annotated[str, AfterValidator(values.realtime_voice)] = Field(
         "marin", description="Its voice, unless the profile names another"
     )
-    openai_transcription_model: Annotated[
-        str, _matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", "is not the name of a model. Use gpt-transcribe")
-    ] = Field("gpt-transcribe", description="The model that writes down what callers say")
+    openai_transcription_model: Annotated[str, AfterValidator(values.transcription_model)] = Field(
+        "gpt-transcribe", description="The model that writes down what callers say"
+    )
     openai_base_url: ServiceUrl = Field("https://api.openai.com/v1", description="OpenAI's address, with the /v1")
     openai_audio_format: Literal["pcmu", "pcm16"] = Field(
         "pcmu", description="pcmu passes the caller's audio on untouched; pcm16 is for models without G.711"

@@ -151,6 +151,16 @@ def realtime_model(value: str) -> str:
     return name
 
 
+def transcription_model(value: str) -> str:
+    """The name of a model that writes down what callers say while another speaks with them."""
+    name = value.strip()
+    if name.startswith("gpt-live"):
+        raise ValueError("names a model that OpenAI refuses wherever turns are detected. Use gpt-transcribe")
+    if not _MODEL_NAME.fullmatch(name):
+        raise ValueError("is not the name of a model. Use gpt-transcribe")
+    return name
+
+
 def realtime_voice(value: str) -> str:
     """The name of a voice that Realtime models have."""
     name = value.strip()

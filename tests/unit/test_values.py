@@ -130,8 +130,14 @@ def test_a_model_of_the_other_api_is_refused() -> None:
         values.realtime_model("gpt-live-1")
 
 
+def test_a_transcriber_that_no_conversation_may_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="Use gpt-transcribe"):
+        values.transcription_model("gpt-live-transcribe")
+
+
 def test_a_model_that_we_have_never_heard_of_is_taken() -> None:
     assert values.realtime_model("gpt-realtime-9") == "gpt-realtime-9"
+    assert values.transcription_model("gpt-transcribe-9") == "gpt-transcribe-9"
 
 
 @pytest.mark.parametrize("voice", sorted(DEAD_VOICES))
@@ -151,7 +157,15 @@ def test_every_living_voice_is_taken(voice: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "check", [values.public_host, values.service_url, values.phone_number, values.realtime_model, values.realtime_voice]
+    "check",
+    [
+        values.public_host,
+        values.service_url,
+        values.phone_number,
+        values.realtime_model,
+        values.transcription_model,
+        values.realtime_voice,
+    ],
 )
 def test_no_complaint_repeats_the_value(check: Callable[[str], str]) -> None:
     secret = "sk-proj-VeryPrivate!"

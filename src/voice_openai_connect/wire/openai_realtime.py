@@ -45,7 +45,7 @@ __all__ = [
 
 PCM_RATE: Final = 24_000
 """The only rate the service speaks PCM at."""
-KEYWORD_MODELS: Final = frozenset({"gpt-transcribe", "gpt-live-transcribe"})
+KEYWORD_MODELS: Final = frozenset({"gpt-transcribe"})
 """Transcription models that take `languages` and `keywords`; the others take one `language`."""
 
 Json = dict[str, Any]
