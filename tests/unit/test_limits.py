@@ -58,6 +58,10 @@ def test_a_try_at_the_table_that_hangs_ends_within_the_time_for_the_record() -> 
     assert limits.DYNAMODB_ATTEMPTS > 1
 
 
+def test_a_dead_socket_of_the_model_is_found_out_as_soon_as_a_model_that_gives_no_sign() -> None:
+    assert 2 * limits.MODEL_PING_S * 1_000 <= limits.MODEL_SILENT_MS
+
+
 def test_an_open_connection_that_hangs_leaves_time_for_another_try_at_the_record() -> None:
     assert limits.DYNAMODB_READ_S < limits.SAVE_MS / 1_000
 

@@ -35,7 +35,7 @@ class Floor:
         """Our request met a response that was already being made: it waits until that one is over. A response of the
         model's own may have looked like the one that we had asked for."""
         self._waiting = self._waiting or self._asked or self._answered
-        self._asked = self._answered = None
+        self._asked = None
 
     def finished(self, response_id: str) -> list[Command]:
         """A response is over; what waited may be asked for now."""

@@ -54,8 +54,8 @@ class DynamoCalls:
     def save_checkpoint(self, call_sid: str, checkpoint: Checkpoint, *, at_once: bool = False) -> Future[None]:
         """Keep where our stream's conversation is. It counts for nothing once a later stream has kept its own.
 
-        Waits a moment for others to be written with, unless it is wanted `at_once`. Every call's every answer comes
-        through here, so there is no task for it: only what is done when the items that it went with are kept.
+        Waits a moment for others to be written with, unless it is wanted `at_once`. No task: each answer of each call
+        comes through here, twice.
         """
         text, until = msgspec.json.encode(checkpoint).decode(), self._client.now(limits.CHECKPOINT_TTL_S)
         item = Whole(_checkpoint_key(call_sid, self._ours(call_sid)), {"checkpoint": text, "expires_at": until})

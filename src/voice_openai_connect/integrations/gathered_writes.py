@@ -36,8 +36,8 @@ class GatheredWrites:
     """Each item waits for `CHECKPOINTS_GATHERED_MS` at the most, then all go that have come meanwhile. From then on
     the table has `STEP_STORE_MS`, tries again included.
 
-    A request does not wait for the one before it, unless both would write the same item. An item has no task and no
-    timer of its own; where nothing waits there are none at all.
+    A request does not wait for the one before it, unless both would write the same item. No item has a task or a timer
+    of its own: one timer runs from the first that waits, also if that is taken back meanwhile.
     """
 
     def __init__(self, client: DynamoClient) -> None:

@@ -70,6 +70,16 @@ def test_the_floor_is_free_when_nothing_is_made_asked_or_waiting() -> None:
     assert floor.free
 
 
+def test_what_a_lost_model_was_answering_is_not_asked_of_the_next() -> None:
+    floor = Floor()
+    floor.request(REPLY)
+    floor.started("r1", "reply")
+    floor.clear()
+    floor.refused()
+
+    assert floor.free
+
+
 def test_a_lost_model_takes_everything_asked_of_it_along() -> None:
     floor = Floor()
     floor.request(REPLY)

@@ -311,6 +311,17 @@ async def test_one_who_leaves_during_the_first_try_is_not_in_the_second(
     assert keys_asked(script.asked) == [list(KEYS), *again]
 
 
+async def test_of_an_item_that_was_taken_back_nothing_is_left_when_its_time_has_come(desk: Desk) -> None:
+    before = asyncio.all_tasks()
+    (waiting,) = desk.takes(item("one"))
+    waiting.cancel()
+    desk.gathered.hasten()
+
+    assert asyncio.all_tasks() == before
+    assert desk.gathered._timer is None  # pyright: ignore[reportPrivateUsage]
+    assert desk.requests == []
+
+
 async def test_there_is_neither_a_task_nor_a_timer_while_nothing_waits(desk: Desk) -> None:
     before = asyncio.all_tasks()
     desk.gathered.hasten()
