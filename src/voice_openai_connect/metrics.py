@@ -248,6 +248,10 @@ class Metrics:
             Fact.MARKS_MISSING: make("calls_without_marks", "Calls in which Twilio stopped returning marks"),
             Fact.MODEL_FORMAT_REFUSED: make("model_formats_refused", "Sessions with an audio format that is not ours"),
             Fact.BARGE_IN: make("barge_ins", "Times that a caller interrupted the assistant"),
+            Fact.SPEECH_WITHOUT_END: make(
+                "speech_without_end",
+                "Minutes in which a caller's turn did not end: noise, or a session that hears nobody",
+            ),
             Fact.RESPONSE_FAILED: make("model_responses_failed", "Replies that the model broke off", "code"),
             Fact.MODEL_ERROR: make("model_errors", "Requests that the model refused", "code"),
             Fact.TRANSCRIPTION_FAILED: make("transcriptions_failed", "Turns that could not be written down", "code"),

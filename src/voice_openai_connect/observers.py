@@ -22,6 +22,7 @@ _MIGHT_NEED_A_LOOK: Final = frozenset(
         Fact.MODEL_FORMAT_REFUSED,
         Fact.RESPONSE_FAILED,
         Fact.MODEL_ERROR,
+        Fact.SPEECH_WITHOUT_END,
         Fact.TRANSCRIPTION_FAILED,
         Fact.TOOL_REFUSED,
         Fact.TRANSFER_SENTENCE_CUT,

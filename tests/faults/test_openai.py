@@ -149,6 +149,28 @@ async def test_O3_callers_after_the_first_while_the_model_is_down(
         assert b"voice_connect_model_down 0.0" in town.parts.metrics.render()
 
 
+async def test_O3_an_account_that_runs_out_of_credit(quick_town: OpenTown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault: the account runs out of credit: sessions still work, every response fails.
+
+    Hears: the transfer sentence from Twilio, then a person; no second try. The next caller, a person at once.
+    """
+    monkeypatch.setattr(limits, "PROBE_FIRST_S", END_S)
+    spent = fail("insufficient_quota", "You exceeded your current quota, please check your plan and billing details.")
+    async with quick_town([spent, "Nobody asked for this."]) as town:
+        first = await ring(town, *TO_A_PERSON)
+        session = await greeted(town, first)
+        session.caller_said("Hello?")
+        await over(first)
+        second = await ring(town, *TO_A_PERSON)
+        await over(second)
+
+        assert hears_carrier_say(town)
+        assert reason_of_transfer(town) == "model_lost"
+        assert "Nobody asked for this." not in [item.text for item in session.items]
+        assert len(town.model.sessions) == 1
+        assert second.streams == []
+
+
 async def test_O1_callers_after_some_while_the_model_cannot_be_reached(quick_town: OpenTown) -> None:
     """Fault: the model cannot be reached for a while, and two callers have found that out.
 

@@ -7,6 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from voice_openai_connect import limits
 from voice_openai_connect.own_tools import ToolContext, tool
 from voice_openai_connect.simulator import sound
 from voice_openai_connect.simulator.caller import Caller, HangUp, Press, Wait, WaitForPerson
@@ -105,6 +108,39 @@ async def test_a_caller_who_interrupts_is_heard_while_a_tool_is_at_work(quick_to
         found.set()
         await session.until(lambda s: outputs(s) == ["It is on its way."])
         await session.until(lambda s: "It is on its way." in said(s))
+        call.complete()
+
+
+async def test_a_tool_that_ends_while_the_caller_speaks_is_answered_with_what_they_said(
+    quick_town: OpenTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "TOLD_IN_TIME_MS", 0)  # here what the model is told is there at once
+    begun, found = asyncio.Event(), asyncio.Event()
+
+    @tool("Say where an order is.")
+    async def order_status(arguments: Mapping[str, Any], context: ToolContext) -> str:
+        begun.set()
+        await found.wait()
+        return "It is on its way."
+
+    script = [calls("order_status"), "It is on its way, and yes, I am here.", "Nobody asked for this."]
+    async with quick_town(script, tools=(order_status,)) as town:
+        call, session = await greeted(town)
+        session.caller_said("Where is my order?")
+        await asyncio.wait_for(begun.wait(), END_S)
+        session.caller_starts_speaking()
+        await session.until(lambda s: bool(s.sent("input_audio_buffer.speech_started")))
+        heard = len(session.caller_audio)
+        await session.until(lambda s: len(s.caller_audio) > heard + 800)  # so the gateway knows that they speak
+        found.set()
+        await session.until(lambda s: outputs(s) == ["It is on its way."])
+        asked = len(session.received("response.create"))
+        session.caller_stops_speaking("Hello? Are you there?")
+        await session.until(lambda s: "It is on its way, and yes, I am here." in said(s))
+        await call.until(lambda c: bool(c.heard) and c.stream.playout.queued_ms == 0)
+
+        assert len(session.received("response.create")) == asked == 1  # the greeting
+        assert session.sent("error") == []
         call.complete()
 
 

@@ -176,6 +176,8 @@ class ModelResponseFinished(Event):
     """Why it failed, was cut short or was cancelled, as the service named it."""
     retry_after_ms: int | None = None
     text: str = ""
+    permanent: bool = False
+    """It failed in a way that every other response would, in this session and in any other."""
 
 
 @dataclass(slots=True)

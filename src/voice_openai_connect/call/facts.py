@@ -18,6 +18,7 @@ class Fact(StrEnum):
     MARKS_MISSING = "marks_missing"  # what was heard is known by the clock alone
     FIRST_AUDIO = "first_audio"  # value: speech stopped → first audio to the caller, ms
     BARGE_IN = "barge_in"
+    SPEECH_WITHOUT_END = "speech_without_end"  # the caller's turn did not end: noise, or a session that hears nobody
     RESPONSE_FAILED = "response_failed"  # code
     MODEL_ERROR = "model_error"  # code
     TRANSCRIPTION_FAILED = "transcription_failed"

@@ -10,7 +10,7 @@ from typing import Final
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.attendance import Attendance
-from voice_openai_connect.call.callers_turn import CallersTurn
+from voice_openai_connect.call.callers_turn import SPEECH_TIMER, CallersTurn
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.commands import (
     AnswerTool,
@@ -36,7 +36,7 @@ from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.floor import Floor
 from voice_openai_connect.call.handing_over import TIMERS as HANDOVER_TIMERS
 from voice_openai_connect.call.handing_over import HandingOver
-from voice_openai_connect.call.instructions import word_for_word
+from voice_openai_connect.call.instructions import NO_PAUSE, word_for_word
 from voice_openai_connect.call.keys import KEYS_TIMER, Keys
 from voice_openai_connect.call.model_sessions import READY_TIMER, ModelSessions
 from voice_openai_connect.call.patience import QUIET_TIMER, STALLED_TIMER, Patience
@@ -55,7 +55,16 @@ _CALL_LIMIT: Final = "call_limit"
 _GOODBYE: Final = "goodbye"
 _LATE: Final = "late"
 _MOVE: Final = "move"
-_NOT_ON_THE_WAY: Final = (READY_TIMER, _CALL_LIMIT, KEYS_TIMER, RETRY_TIMER, _GOODBYE, _MOVE, STALLED_TIMER)
+_NOT_ON_THE_WAY: Final = (
+    READY_TIMER,
+    _CALL_LIMIT,
+    KEYS_TIMER,
+    RETRY_TIMER,
+    SPEECH_TIMER,
+    _GOODBYE,
+    _MOVE,
+    STALLED_TIMER,
+)
 """Timers that mean nothing once a person is on the way."""
 
 _dispatch: Final = Dispatch()
@@ -85,6 +94,7 @@ class Call:
             settings,
             continuity=self._continuity,
             speech=self._speech,
+            turn=self._turn,
             floor=self._floor,
             patience=self._patience,
             tools=self._tools,
@@ -170,7 +180,7 @@ class Call:
         told = self._keys.take()
         if not told or self.phase is not Phase.TALKING:
             return []
-        return [*told, *self._ask(RequestResponse("reply"), now)]
+        return [*told, *self._ask_for_reply(now)]
 
     # --- the model comes and goes
 
@@ -227,19 +237,32 @@ class Call:
         if self.phase is Phase.HANDING_OVER:
             return []
         self.conversation.caller_began(event.item_id)
-        self._turn.began()
         self._patience.caller_speaks()
-        commands: list[Command] = []
+        commands = self._model.interrupt(now, cancel=not self.settings.server_interrupts)
+        if commands:
+            commands.append(Tell(Fact.BARGE_IN))
         if self.phase is Phase.SAYING_GOODBYE:
             self.phase = Phase.TALKING
             commands.append(CancelTimer(_GOODBYE))
-        interrupted = self._model.interrupt(now, cancel=not self.settings.server_interrupts)
-        return [*commands, *interrupted, Tell(Fact.BARGE_IN)] if interrupted else commands
+        return [*commands, self._turn.began(now)]
 
     @_dispatch.on(ev.CallerSpeechStopped)
     def _caller_speech_stopped(self, _: ev.CallerSpeechStopped, now: int) -> list[Command]:
         self._turn.stopped(now)
+        if self.phase is Phase.TALKING and self._turn.told_too_late(now):
+            return self._ask(RequestResponse("reply"), now)
         return self._patience.owe_answer(now)
+
+    @_dispatch.when(SPEECH_TIMER)
+    def _speech_goes_on(self, now: int) -> list[Command]:
+        """The caller's turn does not end. A model that hears them has something to say all the same."""
+        if self.phase is not Phase.TALKING or not self._turn.speaking:
+            return []
+        told = Tell(Fact.SPEECH_WITHOUT_END)
+        if self._turn.goes_on():
+            return [told, *self._escalate(Reason.REPEATED_FAILURE, now)]
+        asked = self._ask(RequestResponse("reply", NO_PAUSE), now)
+        return [told, SetTimer(SPEECH_TIMER, now + limits.SPEECH_MS), *asked]
 
     @_dispatch.on(ev.CallerStayedSilent)
     def _caller_stayed_silent(self, _: ev.CallerStayedSilent, now: int) -> list[Command]:
@@ -264,6 +287,16 @@ class Call:
     def _ask(self, request: RequestResponse, now: int) -> list[Command]:
         self._retries.asked(request)
         return [*self._floor.request(request), *self._patience.owe_answer(now)]
+
+    def _ask_for_reply(self, now: int) -> list[Command]:
+        """Ask for an answer to what the model was told; a caller who speaks is not spoken over.
+
+        The end of their turn brings an answer without our asking, and that takes it in.
+        """
+        if self._turn.speaking:
+            self._turn.model_told(now)
+            return []
+        return self._ask(RequestResponse("reply"), now)
 
     @_dispatch.on(ev.ModelResponseStarted)
     def _response_started(self, event: ev.ModelResponseStarted, _: int) -> list[Command]:
@@ -322,6 +355,8 @@ class Call:
         told = Tell(Fact.RESPONSE_FAILED, event.code)
         if self.phase is not Phase.TALKING:
             return [told, *self._last_words_heard(now)]
+        if event.permanent:
+            return [told, *self._model.lose(event.code), *self._escalate(Reason.MODEL_LOST, now)]
         wait = self._retries.failed(event)
         if wait is None:
             return [told, *self._escalate(Reason.REPEATED_FAILURE, now)]
@@ -331,6 +366,8 @@ class Call:
     def _retry(self, now: int) -> list[Command]:
         if self.phase is not Phase.TALKING or not self._floor.free or self._retries.request is None:
             return []
+        if self._turn.speaking:
+            return []  # the end of their turn brings an answer without our asking
         return self._ask(self._retries.request, now)
 
     # --- tools
@@ -353,7 +390,7 @@ class Call:
         started = self._tools.start(event, now)
         if self._tools.is_running(event.call_id):
             return [*started, *self._patience.owe_answer(now)]
-        return [*started, *self._ask(RequestResponse("reply"), now)]
+        return [*started, *self._ask_for_reply(now)]
 
     @_dispatch.on(ev.ToolFinished, ev.ToolFailed)
     def _tool_answered(self, event: ev.ToolFinished | ev.ToolFailed, now: int) -> list[Command]:
@@ -363,7 +400,7 @@ class Call:
         """What the model is answered, if it is still there to be answered."""
         if self.phase not in CONVERSATION:
             return [command for command in answered if not isinstance(command, ModelCommand)]
-        return [*answered, *self._ask(RequestResponse("reply"), now)] if answered else []
+        return [*answered, *self._ask_for_reply(now)] if answered else []
 
     # --- goodbye
 
@@ -459,7 +496,7 @@ class Call:
             return told
         self.phase = Phase.TALKING
         hushed = self._model.interrupt(now, cancel=True) if news and reason is not Reason.TOOL else []
-        return [*hushed, *told, CancelTimer(_GOODBYE), *self._ask(RequestResponse("reply"), now)]
+        return [*hushed, *told, CancelTimer(_GOODBYE), *self._ask_for_reply(now)]
 
     # --- going on elsewhere
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.callers_turn import CallersTurn
 from voice_openai_connect.call.commands import (
     CancelResponse,
     CancelTimer,
@@ -33,7 +34,7 @@ _HARMLESS: Final = frozenset({"response_cancel_not_active"})
 class ModelSessions:
     """Knows whether there is a model to talk to and whether another try is left; keeps the caller's words meanwhile.
 
-    What a lost session leaves behind with `speech`, `floor` and `tools` is cleared here.
+    What a lost session leaves behind with `speech`, `turn`, `floor` and `tools` is cleared here.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ModelSessions:
         *,
         continuity: Continuity,
         speech: Speech,
+        turn: CallersTurn,
         floor: Floor,
         patience: Patience,
         tools: ToolCalls,
@@ -49,6 +51,7 @@ class ModelSessions:
         self._wanted = settings.audio_format
         self._continuity = continuity
         self._speech = speech
+        self._turn = turn
         self._floor = floor
         self._patience = patience
         self._tools = tools
@@ -132,6 +135,7 @@ class ModelSessions:
     def lose(self, why: str) -> list[Command]:
         """The session is gone, and everything asked of it."""
         self.ready = False
+        self._turn.lost()
         self._floor.clear()
         return [Tell(Fact.MODEL_LOST, why)]
 

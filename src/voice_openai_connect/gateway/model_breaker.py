@@ -219,7 +219,7 @@ class _WatchedLeg:
             case ModelLost(reason, permanent) if not self._settled or reason in FATAL_CODES:
                 self._settled = True
                 self._breaker.failed(reason, permanent=permanent)
-            case ModelResponseFinished(status="failed", code=code) if code in FATAL_CODES:
+            case ModelResponseFinished(permanent=True, code=code):
                 self._breaker.failed(code, permanent=True)
             case _:
                 pass

@@ -99,13 +99,15 @@ class RealtimeReader:
     def _response_finished(self, response: msg.FinishedResponse) -> Event:
         details = response.status_details or msg.StatusDetails()
         failed = response.status == "failed"
+        code = _code(details.error) if failed else _label(details.reason)
         return events.ModelResponseFinished(
             response_id=response.id,
             purpose=self._purposes.get(response.id, _purpose(response.metadata)),
             status=response.status,
-            code=_code(details.error) if failed else _label(details.reason),
+            code=code,
             retry_after_ms=retry_after_ms(details.error.message or "") if failed and details.error else None,
             text=_written(response.output or []),
+            permanent=failed and code in FATAL_CODES,
         )
 
     def _refused(self, error: msg.Error) -> Event:

@@ -128,7 +128,7 @@ def test_a_new_item_of_an_interrupted_response_is_never_played_and_is_deleted(ta
 def test_nothing_is_cleared_when_everything_has_been_heard(talking: Line) -> None:
     talking.say("a")
 
-    assert talking.post(ev.CallerSpeechStarted("u1")) == []
+    assert [type(c) for c in talking.post(ev.CallerSpeechStarted("u1"))] == [do.SetTimer]
 
 
 def test_the_model_is_told_to_stop_only_if_it_does_not_stop_by_itself(make_line: Callable[..., Line]) -> None:
@@ -505,6 +505,8 @@ def test_a_model_lost_during_the_goodbye_leaves_the_goodbye_to_twilio(talking: L
         ([ev.KeyPressed("0")], "key"),
         ([ev.HandoverOrdered()], "operator"),
         ([ev.ModelLost("insufficient_quota", permanent=True)], "model_lost"),
+        ([ev.ModelResponseFinished("r", "reply", "failed", "insufficient_quota", permanent=True)], "model_lost"),
+        ([ev.ModelResponseFinished("r", "reply", "failed", "x", retry_after_ms=60_000)], "repeated_failure"),
     ],
 )
 def test_every_way_to_a_person_leads_there(talking: Line, events: list[ev.Event], reason: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.callers_turn import CallersTurn
 from voice_openai_connect.call.checkpoint import Checkpoint, Turn
 from voice_openai_connect.call.continuity import Continuity
 from voice_openai_connect.call.conversation import Conversation
@@ -34,6 +35,7 @@ class Parts:
 
     model: ModelSessions
     speech: Speech
+    turn: CallersTurn
     floor: Floor
     tools: ToolCalls
 
@@ -50,16 +52,17 @@ def parts(resumed: Checkpoint | None = None) -> Parts:
         tools=frozenset({"order_status"}),
     )
     conversation = Conversation()
-    speech, floor, tools = Speech(conversation), Floor(), ToolCalls(settings.tools)
+    speech, turn, floor, tools = Speech(conversation), CallersTurn(), Floor(), ToolCalls(settings.tools)
     model = ModelSessions(
         settings,
         continuity=Continuity(conversation, speech, resumed, enabled=True),
         speech=speech,
+        turn=turn,
         floor=floor,
         patience=Patience(speech, holding_sound()),
         tools=tools,
     )
-    return Parts(model, speech, floor, tools)
+    return Parts(model, speech, turn, floor, tools)
 
 
 def begin_saying(call: Parts) -> None:

@@ -236,7 +236,7 @@ async def test_a_session_that_is_lost_after_it_worked_says_nothing_about_the_nex
     "end",
     [
         ev.ModelLost("insufficient_quota", permanent=True),
-        ev.ModelResponseFinished("r", "reply", "failed", "insufficient_quota", None, ""),
+        ev.ModelResponseFinished("r", "reply", "failed", "insufficient_quota", permanent=True),
     ],
 )
 async def test_an_account_without_credit_is_down_although_its_sessions_work(end: ev.Event) -> None:

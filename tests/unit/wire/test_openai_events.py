@@ -223,6 +223,13 @@ class TestResponses:
             ModelResponseFinished("resp_1", "reply", "failed", code="rate_limit_exceeded", retry_after_ms=1200),
         )
 
+    def test_a_response_that_failed_as_every_other_would_is_permanent(self) -> None:
+        error = {"type": "insufficient_quota", "code": "insufficient_quota", "message": "You exceeded your quota."}
+        details = {"type": "failed", "error": error}
+        assert read("response.done", response=response(status="failed", status_details=details)) == (
+            ModelResponseFinished("resp_1", "reply", "failed", code="insufficient_quota", permanent=True),
+        )
+
     def test_a_response_that_failed_without_a_word_failed_all_the_same(self) -> None:
         assert read("response.done", response=response(status="failed", status_details=None)) == (
             ModelResponseFinished("resp_1", "reply", "failed", code="unknown"),
