@@ -25,8 +25,11 @@ COUNTERS: Final[Mapping[str, str]] = {
     "dials": "how",
     "handovers_not_saved": "reason",
     "model_failures": "reason",
+    "callers_lost": "",
+    "outbox_given_up": "reason",
+    "outbox_not_kept": "reason",
 }
-"""The counters, and the label by which each is told apart."""
+"""The counters, and the label by which each is told apart, if it has one."""
 HISTOGRAM: Final = "first_audio_seconds"
 
 Document = dict[str, object]
@@ -51,7 +54,7 @@ class MetricsLog:
         yield self._document({GAUGE: self._gauge(), **sums}, unit="Count")
         for name, by_label in counted.items():
             for value, amount in by_label.items():
-                if amount:
+                if amount and COUNTERS[name]:
                     yield self._document({name: amount}, unit="Count", labels={COUNTERS[name]: value})
         times = list(self._first_audio())
         for begin in range(0, len(times), limits.EMF_VALUES):

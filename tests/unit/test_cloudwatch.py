@@ -100,6 +100,14 @@ def test_what_was_counted_is_told_once_by_label_and_in_the_sum(metrics: Metrics)
     assert [values(document)["dials"] for document in again] == [0]
 
 
+def test_a_counter_without_a_label_is_told_in_the_sum_alone(metrics: Metrics) -> None:
+    log = MetricsLog(metrics, "voice")
+    metrics.caller_lost()
+    (only,) = documents(log)
+
+    assert values(only)["callers_lost"] == 1
+
+
 def test_calls_on_the_line_are_those_of_this_moment(metrics: Metrics) -> None:
     log = MetricsLog(metrics, "voice")
     told(metrics, Fact.CALL_STARTED)

@@ -42,19 +42,27 @@ class Redemption:
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
 _REFERENCE: Final = re.compile(r"\$\.+")
 _MARKUP: Final = str.maketrans({"<": "(", ">": ")"})
+_LINK: Final = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}://|(?=www\.))(\S*)", re.IGNORECASE)
+_DOT: Final = re.compile(r"\.(?=\w)")
 
 
 def plain_text(text: str, max_chars: int) -> str:
     """Make words from a model or a caller safe to store, speak and show.
 
     Control and direction characters become one space, angle brackets become round ones (the text may be shown
-    in a browser or spoken as SSML), ``$.`` loses its dot (Connect would read it as a reference), and the
-    whole is cut to `max_chars` characters, at a word where possible.
+    in a browser or spoken as SSML), ``$.`` loses its dot (Connect would read it as a reference), and an address
+    of a page is spelled as it is said, "example dot com/account", so that nothing makes it a link: a caller must
+    not be able to put one before an agent. The whole is cut to `max_chars` characters, at a word where possible.
     """
     text = _REFERENCE.sub("$", _CONTROL.sub(" ", text).translate(_MARKUP))
+    text = _LINK.sub(_as_it_is_said, text)
     text = re.sub(r" {2,}", " ", text).strip()
     if len(text) <= max_chars:
         return text
     cut = text[: max_chars - 1]
     at_word = cut.rsplit(" ", 1)[0] if " " in cut[max_chars // 2 :] else cut
     return at_word.rstrip() + "…"
+
+
+def _as_it_is_said(link: re.Match[str]) -> str:
+    return _DOT.sub(" dot ", link[1].replace("://", " "))

@@ -18,6 +18,8 @@ from voice_openai_connect.integrations.hubspot_account import HubSpotAccount
 from voice_openai_connect.integrations.hubspot_api import API_VERSION, Anything, CrmError, CrmObject, HubSpotApi
 from voice_openai_connect.integrations.hubspot_setup import CONVERSATION, Pipeline
 
+MADE_BY: Final = "Made by an AI from what was said in the call; nobody has checked it."
+"""The last line of a handover's ticket: whoever reads it must not take a caller's word for the company's."""
 TICKET_TO_CONTACT: Final = 16
 """HubSpot's number for the association of a ticket with its contact."""
 _TICKETS: Final = f"/crm/objects/{API_VERSION}/tickets"
@@ -161,8 +163,9 @@ class HubSpotTickets:
             await self._api.call("PATCH", f"{_TICKETS}/{there.id}", Anything, body={"properties": changes})
 
     def _essential(self, record: HandoverRecord) -> dict[str, str]:
-        content = f"{record.summary}\n\nReason for the handover: {record.escalation_reason or 'not known'}"
-        return self._basis(record.conversation_id, _in_words(record.intent), _plain_lines(content), record.priority)
+        reason = f"Reason for the handover: {record.escalation_reason or 'not known'}"
+        content = _plain_lines(f"{record.summary}\n\n{reason}\n\n{MADE_BY}")
+        return self._basis(record.conversation_id, _in_words(record.intent), content, record.priority)
 
     def _basis(self, conversation_id: str, about: str, content: str, priority: Priority) -> dict[str, str]:
         """What a ticket cannot do without. Without the conversation's id, a repeat would make a second ticket."""

@@ -8,6 +8,7 @@ from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.call.ticket_note import TicketNote
 from voice_openai_connect.integrations.hubspot_api import CrmError
 from voice_openai_connect.integrations.hubspot_client import HubSpotClient
+from voice_openai_connect.integrations.hubspot_tickets import MADE_BY
 from voice_openai_connect.simulator.crm import SimulatedCrm
 
 CALLER = "+61412345678"
@@ -24,7 +25,7 @@ async def test_a_ticket_says_what_an_agent_must_know(
     wanted = {
         "subject": "Phone call: login",
         "content": "The caller cannot log in after changing the password.\n\n"
-        "Reason for the handover: caller asked for a person",
+        f"Reason for the handover: caller asked for a person\n\n{MADE_BY}",
         "hs_pipeline": "0",
         "hs_pipeline_stage": "1",
         "hs_ticket_priority": "HIGH",
@@ -240,7 +241,7 @@ async def test_a_ticket_that_a_note_had_made_is_completed_by_the_record(
     (ticket,) = crm.tickets.values()
     assert ticket.associations == {("contacts", contact_id)}
     assert ticket.properties["content"] == (
-        f"{LINE}\n\n{record.summary}\n\nReason for the handover: caller asked for a person"
+        f"{LINE}\n\n{record.summary}\n\nReason for the handover: caller asked for a person\n\n{MADE_BY}"
     )
     assert ticket.properties["subject"] == "Phone call: login"
     assert ticket.properties["voice_handover_id"] == "handover-1"

@@ -515,7 +515,7 @@ async def test_neither_key_nor_audio_is_logged_at_any_level(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     for name in ("websockets", "websockets.client"):
-        logging.getLogger(name).setLevel(logging.DEBUG)
+        caplog.set_level(logging.DEBUG, logger=name)
     call = dial().start()
     await call.until(ModelConnected)
     call.leg.send(SendCallerAudio(b"private"))
