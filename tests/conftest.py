@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 import structlog
 
@@ -25,7 +26,10 @@ GIVES_WAY = 2
 
 
 def pytest_configure() -> None:
-    """Let the worker that computes give way."""
+    """Let the worker that computes give way. How long an example takes is this machine's affair, and proves nothing."""
+    slow = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.register_profile("any machine", slow)
+    hypothesis.settings.load_profile("any machine")
     if os.environ.get("PYTEST_XDIST_WORKER") == f"gw{CALLERS}":
         os.nice(GIVES_WAY)
 
@@ -58,8 +62,10 @@ def dynamo() -> Iterator[SimulatedDynamo]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that are not about time: DynamoDB shares two cores with all of them, and may take a while."""
-    for name, patience in (("DYNAMODB_CONNECT_S", 20), ("DYNAMODB_READ_S", 20), ("SAVE_MS", 30_000)):
-        monkeypatch.setattr(limits, name, patience)
+    monkeypatch.setattr(limits, "DYNAMODB_CONNECT_S", 20)
+    monkeypatch.setattr(limits, "DYNAMODB_READ_S", 20)
+    monkeypatch.setattr(limits, "SAVE_MS", 30_000)
+    monkeypatch.setattr(limits, "RECORD_MS", 30_000)
 
 
 @pytest.fixture(scope="session")

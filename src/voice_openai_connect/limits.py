@@ -113,6 +113,9 @@ CRM_LATE_MS: Final = 30_000
 """How long a late ticket is waited for after the stream has closed."""
 SAVE_MS: Final = 2_500
 """Storing the token record, retries and redrawn tokens included. Then the caller is moved without it."""
+RECORD_MS: Final = 5_000
+"""From the decision until the record is stored or given up. Where HubSpot has taken all of `CRM_MS`, less than
+`SAVE_MS` is left: a caller does not wait longer because two services hang instead of one."""
 GOODBYE_MS: Final = 10_000
 """From the decision to the last word of the goodbye. Then the line is closed anyway."""
 SUMMARY_CHARS: Final = 1_500

@@ -182,5 +182,5 @@ class OneCall(RuleBasedStateMachine):
         assert self.closed or self.asked["DisconnectModel"]
 
 
-OneCall.TestCase.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
+OneCall.TestCase.settings = settings(max_examples=250, stateful_step_count=40)
 test_one_call_keeps_its_promises_whatever_happens_in_whatever_order = OneCall.TestCase

@@ -78,7 +78,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     steps=steps,
     uplink=st.lists(st.integers(0, limits.PLAYOUT_MARGIN_MS - 2 * FRAME_MS), min_size=1, max_size=10),

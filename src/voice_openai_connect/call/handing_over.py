@@ -220,7 +220,9 @@ class HandingOver:
         if self.has_summary and self._save == "not asked" and (self._ticket == "settled" or not self._crm_awaited):
             self._save, self.token_awaited = "asked", True
             self._saved_record = self.record
-            commands += [CancelTimer(CRM_TIMER), SaveHandover(self.record), SetTimer(SAVE_TIMER, now + limits.SAVE_MS)]
+            waited = min(now - self.decided_at, limits.CRM_MS)
+            until = now + min(limits.SAVE_MS, limits.RECORD_MS - waited)
+            commands += [CancelTimer(CRM_TIMER), SaveHandover(self.record), SetTimer(SAVE_TIMER, until)]
         return commands
 
     def owed(self) -> list[Command]:

@@ -191,6 +191,17 @@ def test_a_store_that_never_answers_does_not_keep_the_caller_from_a_person(talki
     assert talking.sent(do.CloseStream) == [do.CloseStream(DialPerson(token=""))]
 
 
+def test_a_crm_and_a_store_that_hang_both_keep_the_caller_for_five_seconds(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking)
+    hear_transfer_sentence(talking)
+    talking.wait(4_999)
+    assert talking.sent(do.CloseStream) == []
+    talking.wait(1)
+
+    assert talking.sent(do.CloseStream) == [do.CloseStream(DialPerson(token=""))]
+
+
 def test_a_sentence_whose_marks_are_lost_has_been_heard_when_the_clock_says_so(talking: Line) -> None:
     escalate(talking)
     summarise(talking)
