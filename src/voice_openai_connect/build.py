@@ -56,7 +56,8 @@ OpenModel = Callable[[CallIdentity], ModelLeg]
 
 _CRM_OFF: Final = (
     "HUBSPOT_ACCESS_TOKEN is not set: calls are handed over without a ticket, and where nobody can be reached, nobody "
-    "is told of the call back that the caller was promised"
+    "is told of the call back that the profile's call_back promises. Let it say what is true, such as: Nobody is free "
+    "to take your call. Please call again later."
 )
 _MODEL_SOCKETS: Final[Mapping[str, OpenModelSocket]] = {"picows": open_picows, "websockets": open_websockets}
 
