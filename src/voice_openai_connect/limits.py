@@ -156,6 +156,9 @@ WEBHOOK_READ_MS: Final = 4_000
 """Twilio's time to wait for what is next; its own 15 s would be dead air. Ours wait for a store, 0.7 s at most."""
 WEBHOOK_RETRIES: Final = 3
 """Of a question that got no answer: by then a balancer has noticed that a process is gone. Twilio allows 5."""
+CALL_RETRIES: Final = 2
+"""How often Twilio may ask again about a call that comes in: three tries of `WEBHOOK_CONNECT_MS` and `WEBHOOK_READ_MS`
+fit into the 15 s that it takes for a webhook in all."""
 STREAM_START_MS: Final = 5_000
 """From an accepted socket to its `start` message: idle sockets are not held for anyone."""
 STREAM_TICKET_S: Final = 60

@@ -17,6 +17,7 @@ from voice_openai_connect.clients import dynamo_repository, hubspot_client
 from voice_openai_connect.config import load_settings
 from voice_openai_connect.doctor import check_connect_queues, examine, run_doctor
 from voice_openai_connect.findings import Finding
+from voice_openai_connect.integrations.twilio_client import ASKED_AGAIN
 from voice_openai_connect.profile import load_profiles
 from voice_openai_connect.simulator.carrier import SimulatedCarrier
 from voice_openai_connect.simulator.carrier_call import Account
@@ -59,7 +60,7 @@ async def world(dynamo: SimulatedDynamo, crm: SimulatedCrm, request: pytest.Fixt
     async with AsyncExitStack() as stack:
         public = await stack.enter_async_context(serving(Starlette(routes=[Route("/healthz", answer)])))
         model = await stack.enter_async_context(SimulatedModel.scripted())
-        carrier = await stack.enter_async_context(SimulatedCarrier(public, ACCOUNT))
+        carrier = await stack.enter_async_context(SimulatedCarrier(public + ASKED_AGAIN, ACCOUNT))
         env = {
             "PUBLIC_HOST": public,
             "TWILIO_ACCOUNT_SID": ACCOUNT.sid,

@@ -36,6 +36,10 @@ def test_every_limit_is_more_than_nothing(name: str) -> None:
     assert getattr(limits, name) > 0
 
 
+def test_all_tries_at_a_call_that_comes_in_fit_into_what_twilio_takes_for_a_webhook() -> None:
+    assert (1 + limits.CALL_RETRIES) * (limits.WEBHOOK_CONNECT_MS + limits.WEBHOOK_READ_MS) <= 15_000
+
+
 def test_the_crm_leaves_time_to_store_the_record() -> None:
     assert limits.CRM_MS + limits.DYNAMODB_READ_S * 1_000 < limits.RECORD_MS
     assert limits.SAVE_MS < limits.RECORD_MS

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import Annotated, Final, Self, TypeVar
+from urllib.parse import parse_qs
 
 import httpx2
 import msgspec
@@ -20,6 +21,11 @@ from voice_openai_connect.integrations import http_client, retry
 T = TypeVar("T")
 
 BASE_URL: Final = "https://api.twilio.com"
+ASKED_AGAIN: Final = (
+    f"#ct={limits.WEBHOOK_CONNECT_MS}&rt={limits.WEBHOOK_READ_MS}&rc={limits.CALL_RETRIES}&rp=ct,rt,5xx"
+)
+"""Ends the number's address: ask again where an instance cannot be reached, hangs or fails ("Webhooks connection
+overrides"). Twilio keeps it to itself and does not sign it."""
 _CALL_SID: Final = re.compile("CA[0-9a-f]{32}")
 _CALL_GONE: Final = frozenset({20404, 21220})
 """No such call; the call is not in progress."""
@@ -260,11 +266,14 @@ def _about_number(numbers: _Numbers, voice_url: str, fallback_url: str) -> list[
     if number.trunk_sid or number.voice_application_sid:
         remedy = f"Let the number's voice webhook be {voice_url} instead."
         return [wrong(subject, "its calls go to a trunk or a TwiML application", remedy)]
-    found = [ok(subject, "its calls come to this gateway")]
+    remedy = f"Set its voice webhook to {voice_url}{ASKED_AGAIN} (POST) in Twilio's console."
+    found = ok(subject, "its calls come to this gateway")
     if _bare(number.voice_url) != voice_url:
-        seen = f"its calls go to {_bare(number.voice_url) or 'nowhere'}"
-        found = [wrong(subject, seen, f"Set its voice webhook to {voice_url} (POST) in Twilio's console.")]
-    return [*found, _about_fallback(number, fallback_url)]
+        found = wrong(subject, f"its calls go to {_bare(number.voice_url) or 'nowhere'}", remedy)
+    elif not _is_asked_again(number.voice_url):
+        seen = "Twilio does not ask again where an instance fails to answer: such a call gets the fallback, after 15 s"
+        found = warning(subject, seen, remedy)
+    return [found, _about_fallback(number, fallback_url)]
 
 
 def _about_fallback(number: _Number, fallback_url: str) -> Finding:
@@ -276,6 +285,14 @@ def _about_fallback(number: _Number, fallback_url: str) -> Finding:
         remedy = "Set the number's fallback to a TwiML Bin that dials the contact centre."
         return warning(subject, "it is not set: when the gateway cannot be reached, callers hear an error", remedy)
     return ok(subject)
+
+
+def _is_asked_again(url: str | None) -> bool:
+    """Whether the fragment asks for another try after an answer that is none: without `rp`, only a connection that
+    cannot be made is tried again."""
+    asked = parse_qs((url or "").partition("#")[2])
+    after = {reason for each in asked.get("rp", ()) for reason in each.split(",")}
+    return bool(after & {"rt", "5xx", "all"}) and asked.get("rc") != ["0"]
 
 
 def _bare(url: str | None) -> str:

@@ -3,6 +3,7 @@ import base64
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 from voice_openai_connect import limits
-from voice_openai_connect.integrations.twilio_client import CallRecord, TwilioClient, TwilioError
+from voice_openai_connect.integrations.twilio_client import ASKED_AGAIN, CallRecord, TwilioClient, TwilioError
 from voice_openai_connect.simulator.scripted_http import HANGS, Answer, ScriptedHttp
 
 ACCOUNT = "AC" + "0" * 32
@@ -114,7 +115,12 @@ async def test_hosts_that_live_are_taken(host: str) -> None:
 
 
 def number(**fields: str | None) -> Answer:
-    known = {"voice_url": WEBHOOK, "voice_fallback_url": FALLBACK, "trunk_sid": None, "voice_application_sid": ""}
+    known = {
+        "voice_url": WEBHOOK + ASKED_AGAIN,
+        "voice_fallback_url": FALLBACK,
+        "trunk_sid": None,
+        "voice_application_sid": "",
+    }
     return says(200, incoming_phone_numbers=[known | fields])
 
 
@@ -124,7 +130,7 @@ async def states(*answers: Answer, fallback_url: str = "") -> dict[str, str]:
 
 
 async def test_an_account_and_number_as_they_should_be_are_well() -> None:
-    async with account(says(200, status="active"), number(voice_url=WEBHOOK + "#rc=2")) as (twilio, script):
+    async with account(says(200, status="active"), number()) as (twilio, script):
         findings = await twilio.check(NUMBER, WEBHOOK, FALLBACK)
     assert [(f.subject, f.state) for f in findings] == [
         ("Twilio account", "ok"),
@@ -159,6 +165,26 @@ async def test_a_number_of_somebody_else_is_wrong() -> None:
 )
 async def test_a_number_whose_calls_go_elsewhere_is_wrong(answer: Answer) -> None:
     assert (await states(says(200, status="active"), answer))["Twilio number"] == "wrong"
+
+
+@pytest.mark.parametrize("fragment", ["", "#", "#rc=2", "#ct=1000&rp=ct", "#rc=0&rp=5xx", "#nonsense"])
+async def test_a_number_whose_calls_are_not_asked_for_again_is_a_warning_that_names_the_address(fragment: str) -> None:
+    async with account(says(200, status="active"), number(voice_url=WEBHOOK + fragment)) as (twilio, _):
+        (found,) = [each for each in await twilio.check(NUMBER, WEBHOOK) if each.subject == "Twilio number"]
+
+    assert found.state == "warning"
+    assert WEBHOOK + ASKED_AGAIN in found.remedy
+
+
+@pytest.mark.parametrize("fragment", ["#rp=5xx", "#rc=5&rp=ct,rt", "#e=sydney&rp=all"])
+async def test_a_number_may_be_asked_for_again_in_other_ways_than_ours(fragment: str) -> None:
+    assert (await states(says(200, status="active"), number(voice_url=WEBHOOK + fragment)))["Twilio number"] == "ok"
+
+
+def test_the_readme_and_the_doctor_name_the_same_address() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+
+    assert f"/twilio/voice{ASKED_AGAIN}`" in readme
 
 
 async def test_a_number_without_a_fallback_is_a_warning() -> None:
