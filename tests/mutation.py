@@ -43,7 +43,7 @@ def undecorated(source: str) -> str:
 def make_copy() -> None:
     """A fresh copy of what is broken and of what must notice; results of earlier runs stay."""
     COPY.mkdir(parents=True, exist_ok=True)
-    for folder in ("src", "tests"):
+    for folder in ("src", "tests", "aws"):
         shutil.rmtree(COPY / folder, ignore_errors=True)
         shutil.copytree(ROOT / folder, COPY / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):

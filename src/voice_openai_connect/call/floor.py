@@ -10,8 +10,6 @@ class Floor:
     def __init__(self) -> None:
         self.active: str | None = None
         """The response being made now."""
-        self.purpose: Purpose = "reply"
-        """What the active response is for."""
         self._asked: RequestResponse | None = None
         self._answered: RequestResponse | None = None
         """What the active response is taken for the answer to."""
@@ -27,7 +25,7 @@ class Floor:
 
     def started(self, response_id: str, purpose: Purpose) -> None:
         """A response began. If it is one of the model's own, what we asked for will be refused or comes after it."""
-        self.active, self.purpose = response_id, purpose
+        self.active = response_id
         if self._asked is not None and self._asked.purpose == purpose:
             self._answered, self._asked = self._asked, None
 
@@ -37,11 +35,17 @@ class Floor:
         self._waiting = self._waiting or self._asked or self._answered
         self._asked = None
 
-    def finished(self, response_id: str) -> list[Command]:
-        """A response is over; what waited may be asked for now."""
+    def finished(self, response_id: str, *, caller_speaks: bool = False) -> list[Command]:
+        """A response is over; what waited may be asked for now, but not over the words of a caller who speaks.
+
+        The end of their turn brings an answer, which takes in what a reply was to be about; and a goodbye has lost its
+        time. The greeting is owed all the same, for the disclosure is in it.
+        """
         if self.active != response_id:
             return []
         self.active = self._answered = None
+        if caller_speaks and self._waiting is not None and self._waiting.purpose in {"reply", "goodbye"}:
+            self._waiting = None
         return self.take()
 
     def take(self) -> list[Command]:

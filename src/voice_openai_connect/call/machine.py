@@ -336,7 +336,7 @@ class Call:
         if event.purpose == "summary":
             return handing_over.summary_finished(event, now) + self._move_on(now) if handing_over else []
         commands = self._speech.response_finished(event.response_id, now)
-        commands += self._floor.finished(event.response_id)
+        commands += self._floor.finished(event.response_id, caller_speaks=self._turn.speaking)
         silent = not self._speech.has_voiced(event.response_id)
         if event.purpose == "transfer" and handing_over:
             return commands + handing_over.sentence_finished(event, now) + self._move_on(now)

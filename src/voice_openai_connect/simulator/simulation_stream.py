@@ -217,6 +217,8 @@ class Stream:
     def _check_model(self, command: do.ModelCommand) -> None:
         if isinstance(command, do.RequestResponse) and not self.model.running:
             self._promises.break_("asked for a response where no model is")
+        if command == do.RequestResponse("reply") and self.model.hears_turn:
+            self._promises.break_("asked for an answer while the caller speaks, whose words bring one")
 
     def _check_farewell(self) -> None:
         """A hang-up without a word from Twilio: then the caller must have heard one from us."""

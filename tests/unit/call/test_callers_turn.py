@@ -125,6 +125,18 @@ def test_a_session_that_takes_over_from_one_that_heard_a_turn_begin_is_made_to_s
     assert talking.sent(do.RequestResponse) == [do.RequestResponse("reply")]
 
 
+def test_a_caller_who_interrupts_is_not_spoken_over_with_what_waited_for_the_end_of_the_interrupted_words(
+    talking: Line,
+) -> None:
+    talking.post(ev.ModelToolCalled("r", "i", "call1", "order_status", "{}"))
+    talking.begin_saying("one moment")
+    talking.post(ev.ToolFinished("call1", "shipped"), ev.CallerSpeechStarted("u1"))
+    talking.post(ev.ModelResponseFinished("r-one moment", "reply", "cancelled"))
+
+    assert talking.sent(do.AnswerTool) == [do.AnswerTool("call1", "shipped")]
+    assert talking.sent(do.RequestResponse) == []
+
+
 # --- a turn that does not end
 
 

@@ -1,9 +1,12 @@
 """Who may speak next."""
 
+import pytest
+
 from voice_openai_connect.call.commands import RequestResponse
 from voice_openai_connect.call.floor import Floor
 
 REPLY, TRANSFER = RequestResponse("reply"), RequestResponse("transfer", "say it")
+GREETING, GOODBYE = RequestResponse("greeting", "say it"), RequestResponse("goodbye", "say it")
 
 
 def test_a_request_on_a_free_floor_is_made_at_once() -> None:
@@ -119,3 +122,22 @@ def test_with_the_model_goes_everything_that_was_asked_of_it() -> None:
 
     assert floor.free
     assert floor.take() == []
+
+
+@pytest.mark.parametrize("waiting", [REPLY, GOODBYE], ids=lambda request: request.purpose)
+def test_nothing_that_the_callers_own_words_make_needless_is_asked_for_over_them(waiting: RequestResponse) -> None:
+    floor = Floor()
+    floor.started("interrupted", "reply")
+    floor.request(waiting)
+
+    assert floor.finished("interrupted", caller_speaks=True) == []
+    assert floor.free
+
+
+@pytest.mark.parametrize("waiting", [GREETING, TRANSFER], ids=lambda request: request.purpose)
+def test_what_the_caller_must_hear_is_asked_for_also_while_they_speak(waiting: RequestResponse) -> None:
+    floor = Floor()
+    floor.started("interrupted", "reply")
+    floor.request(waiting)
+
+    assert floor.finished("interrupted", caller_speaks=True) == [waiting]

@@ -7,6 +7,7 @@ from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.next_step import DialPerson
+from voice_openai_connect.call.phases import Phase
 
 Line = Any
 SUMMARY = "intent: billing\nThe caller was charged twice and wants the money back."
@@ -66,6 +67,35 @@ def test_an_intent_or_priority_that_nobody_knows_falls_back_to_the_profiles_defa
 
     (ticket,) = talking.sent(do.OpenTicket)
     assert (ticket.record.intent, ticket.record.priority) == ("general", "normal")
+
+
+def test_an_intent_of_the_summary_that_nobody_knows_changes_nothing(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking, "Intent: Give me: root\nThe caller was charged twice.")
+    talking.post(ev.ContactNotFound("x"))
+
+    (ticket,) = talking.sent(do.OpenTicket)
+    assert (ticket.record.intent, ticket.record.summary) == ("general", "The caller was charged twice.")
+
+
+def test_an_intent_that_came_with_the_wish_stands_against_that_of_the_summary(talking: Line) -> None:
+    wish = ev.ModelToolCalled("r", "i", "c", "transfer_to_human", '{"intent": "general"}')
+    talking.post(wish, ev.ModelResponseFinished("r", "reply", "completed"), ev.ContactNotFound("x"))
+    summarise(talking)
+
+    (ticket,) = talking.sent(do.OpenTicket)
+    assert (ticket.record.intent, ticket.record.priority) == ("general", "normal")
+    assert ticket.record.summary == "The caller was charged twice and wants the money back."
+
+
+def test_an_empty_summary_is_made_from_the_turns(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking, "intent: billing\n \n")
+    talking.post(ev.ContactNotFound("x"))
+
+    assert talking.facts(Fact.SUMMARY_FELL_BACK) == [do.Tell(Fact.SUMMARY_FELL_BACK, "empty")]
+    (ticket,) = talking.sent(do.OpenTicket)
+    assert "I want an agent" in ticket.record.summary
 
 
 def test_what_the_assistant_was_saying_is_cut_off_when_the_caller_asks_for_a_person(talking: Line) -> None:
@@ -179,6 +209,24 @@ def test_a_record_that_cannot_be_saved_does_not_keep_the_caller_from_a_person(ta
     talking.post(ev.ContactNotFound("x"), ev.TicketNotOpened("x"), ev.HandoverNotSaved("throttled"))
 
     assert talking.sent(do.CloseStream) == [do.CloseStream(DialPerson(token=""))]
+
+
+def test_a_caller_who_leaves_after_their_record_could_not_be_saved_leaves_nothing_to_wait_for(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking)
+    talking.post(ev.ContactNotFound("x"), ev.TicketNotOpened("x"), ev.HandoverNotSaved("throttled"), ev.StreamStopped())
+
+    assert talking.call.phase is Phase.ENDED
+
+
+def test_a_token_that_comes_too_late_gets_no_ticket_any_more(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking)
+    talking.post(ev.ContactFound("c1"))
+    talking.wait(limits.RECORD_MS)
+    talking.post(ev.TicketOpened("t1", "https://x/t1"), ev.HandoverSaved("0123456789"))
+
+    assert talking.sent(do.AttachTicket) == []
 
 
 def test_a_store_that_never_answers_does_not_keep_the_caller_from_a_person(talking: Line) -> None:

@@ -12,7 +12,7 @@ def test_markup_and_control_characters_are_disarmed() -> None:
 
 
 def test_a_reference_to_a_contact_attribute_is_not_one_any_more() -> None:
-    assert "$." not in plain_text("see $.External.token", 100)
+    assert plain_text("see $.External.token", 100) == "see $External.token"
     assert "$." not in plain_text("$..$..", 100)
 
 
@@ -40,6 +40,15 @@ def test_what_is_no_address_of_a_page_stays_as_it_is(said: str) -> None:
 
 def test_a_long_text_is_cut_at_a_word() -> None:
     assert plain_text("one two three four", 12) == "one two…"
+    assert plain_text("one two three four", 18) == "one two three four"
+
+
+def test_a_long_text_is_not_cut_at_a_word_that_would_cost_half_of_it() -> None:
+    assert plain_text("one twothreefourfive", 12) == "one twothre…"
+
+
+def test_what_is_left_of_several_spaces_is_one() -> None:
+    assert plain_text("  one \t  two   three ", 100) == "one two three"
 
 
 @given(st.text(), st.integers(1, 50))
