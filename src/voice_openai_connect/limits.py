@@ -75,11 +75,11 @@ RESPONSE_RETRY_WAIT_MS: Final = 300
 """Long enough for a hiccup of the service to pass, too short for the caller to ask who is there."""
 RESPONSE_RETRY_WAIT_MAX_MS: Final = 3_000
 """A rate limit that asks for longer than this is dead air: the caller goes to a person instead."""
-SPEECH_MS: Final = 60_000
-"""Nobody speaks for a minute without a pause that ends the turn. A line that sounds like it is full of noise, or its
-session hears nobody any more: the model is made to say something, and a lost one does not."""
+SPEECH_MS: Final = 30_000
+"""Hardly anybody speaks for half a minute without a pause that ends the turn. A line that sounds like it is full of
+noise, or its session hears nobody any more: the model is made to say something, and a lost one does not."""
 SPEECH_PROMPTS: Final = 2
-"""Minutes without a pause before a person takes the call: the model has asked into the noise once by then."""
+"""So often without a pause, and a person takes the call: the model has asked into the noise once by then."""
 TOLD_IN_TIME_MS: Final = 300
 """A round trip to the service. What the model is told shorter than this before it reports the end of the caller's turn
 may reach it after it has begun to answer."""

@@ -250,7 +250,7 @@ class Metrics:
             Fact.BARGE_IN: make("barge_ins", "Times that a caller interrupted the assistant"),
             Fact.SPEECH_WITHOUT_END: make(
                 "speech_without_end",
-                "Minutes in which a caller's turn did not end: noise, or a session that hears nobody",
+                "Half minutes in which a caller's turn did not end: noise, or a deaf session",
             ),
             Fact.RESPONSE_FAILED: make("model_responses_failed", "Replies that the model broke off", "code"),
             Fact.MODEL_ERROR: make("model_errors", "Requests that the model refused", "code"),

@@ -21,8 +21,8 @@ INTERRUPTED: Final = (
 """Told to a model that takes over in the middle of a call."""
 
 NO_PAUSE: Final = (
-    "For a minute there has been sound on the caller's line without a pause, so you have not been able to answer. Say "
-    "in one sentence that you could not make out what they said, and ask them to say it once more, in a few words."
+    "For half a minute there has been sound on the caller's line without a pause, so you have not been able to answer. "
+    "Say in one sentence that you could not make out what they said, and ask them to say it once more, in a few words."
 )
 """Told to a model whose caller's turn does not end."""
 

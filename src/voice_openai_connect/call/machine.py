@@ -84,6 +84,8 @@ class Call:
         self._speech = Speech(self.conversation)
         self._continuity = Continuity(self.conversation, self._speech, resumed, enabled=settings.checkpoints)
         self._moving = False
+        self._farewell_owed = False
+        """Whether nothing has been said yet since the goodbye was decided."""
         self._turn = CallersTurn()
         self._floor = Floor()
         self._patience = Patience(self._speech, settings.holding_sound)
@@ -220,7 +222,7 @@ class Call:
             case Phase.TALKING if not event.permanent and self._model.may_recover:
                 return told + self._recover(now)
             case Phase.SAYING_GOODBYE:
-                return told + self._hang_up(farewell=not self._speech.all_heard)
+                return told + self._hang_up(cut_off=not self._speech.all_heard)
             case Phase.HANDING_OVER if self._handing_over:
                 return told + self._handing_over.go_on_without_model(now) + self._move_on(now)
             case _:
@@ -318,6 +320,7 @@ class Call:
         if not any(type(c) is PlayAudio for c in commands):
             return commands
         self._patience.model_gave_sign(now)
+        self._farewell_owed = False
         return commands + self._turn.answered(now)
 
     @_dispatch.on(ev.ModelAudioFinished)
@@ -341,7 +344,7 @@ class Call:
         if event.purpose == "transfer" and handing_over:
             return commands + handing_over.sentence_finished(event, now) + self._move_on(now)
         if event.purpose == "goodbye" and silent and self.phase is Phase.SAYING_GOODBYE:
-            return commands + self._hang_up(farewell=True)
+            return commands + self._hang_up()
         if event.status == "failed" or (event.status == "incomplete" and silent):
             return commands + self._response_failed(event, now)
         if event.status in {"completed", "incomplete"}:  # cut off at its longest: there is no more to come of it either
@@ -406,14 +409,16 @@ class Call:
 
     def _say_goodbye(self, now: int, *, ask: bool) -> list[Command]:
         self.phase = Phase.SAYING_GOODBYE
+        self._farewell_owed = ask
         timer = SetTimer(_GOODBYE, now + limits.GOODBYE_MS)
         if not ask:
             return [timer, self._patience.listen(now)]
         return [timer, *self._ask(RequestResponse("goodbye", word_for_word(self.settings.goodbye_sentence)), now)]
 
-    def _hang_up(self, *, farewell: bool = False) -> list[Command]:
+    def _hang_up(self, *, cut_off: bool = False) -> list[Command]:
+        """The end, with Twilio's goodbye where the caller has heard none of ours, or not all of it."""
         self.phase = Phase.ENDED
-        return self.ending.goodbye(farewell=farewell)
+        return self.ending.goodbye(farewell=self._farewell_owed or cut_off)
 
     def _last_words_heard(self, now: int) -> list[Command]:
         """Whether the words we waited for have been heard to their end; then the line moves on."""
@@ -572,7 +577,7 @@ class Call:
     def _goodbye_late(self, _: int) -> list[Command]:
         if self.phase is not Phase.SAYING_GOODBYE:
             return []
-        return self._hang_up(farewell=self._patience.answer_owed)  # owed still: the goodbye was never said
+        return self._hang_up(cut_off=self._patience.answer_owed)
 
     @_dispatch.when(CANCELLED_TIMER)
     def _cancel_late(self, _: int) -> list[Command]:

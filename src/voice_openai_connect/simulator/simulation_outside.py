@@ -40,6 +40,8 @@ class Model:
         self.listening = False
         self.hears_turn = False
         """The turn detection has heard the caller begin, and not stop."""
+        self._in_noise = False
+        """From now on it hears no pause any more, in this session."""
         self._active: str | None = None
         self._purpose: ev.Purpose = "reply"
         self.made_of: dict[str, int] = {}
@@ -91,7 +93,7 @@ class Model:
     def _end_session(self) -> None:
         self._session += 1
         self.running = False
-        self._active, self.listening, self.hears_turn = None, False, False
+        self._active, self.listening, self.hears_turn, self._in_noise = None, False, False, False
 
     def _connect(self) -> None:
         self._end_session()
@@ -226,6 +228,9 @@ class Model:
     def hear_stop(self, text: str) -> None:
         """The caller has been silent for a moment: it answers by itself."""
         if not (self.listening and self.hears_turn):
+            return
+        if self._in_noise or self._chance(self._weather.noise):
+            self._in_noise = True
             return
         self.hears_turn = False
         item_id = self._name("u")

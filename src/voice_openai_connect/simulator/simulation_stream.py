@@ -182,8 +182,10 @@ class Stream:
         match event:
             case ev.CallerSpeechStopped() | ev.ModelLost():
                 turns.set(ours=True)
+            case ev.CallerSpeechStarted() if not ours_anyway:
+                turns.set(ours=False)
             case ev.ModelResponseFinished(status="completed", purpose=purpose) if purpose != "summary":
-                if not (self._tools or ours_anyway or self.model.hears_turn):
+                if not (self._tools or ours_anyway):
                     turns.set(ours=False)
             case _:
                 if ours_anyway:

@@ -52,6 +52,7 @@ class Weather:
     format_wrong: float
     response_fails: float
     response_stalls: float
+    noise: float
     model_dies: float
     model_lies: float
     tool_wanted: float
@@ -87,6 +88,7 @@ class Weather:
             format_wrong=chance(0.5, 0.05),
             response_fails=chance(0.3),
             response_stalls=chance(0.2),
+            noise=chance(0.3, 0.1),
             model_dies=chance(0.1),
             model_lies=chance(0.3),
             tool_wanted=chance(0.4, 0.5),

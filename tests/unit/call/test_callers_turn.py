@@ -140,7 +140,7 @@ def test_a_caller_who_interrupts_is_not_spoken_over_with_what_waited_for_the_end
 # --- a turn that does not end
 
 
-def test_after_a_minute_without_a_pause_the_assistant_says_that_it_could_not_follow(talking: Line) -> None:
+def test_after_half_a_minute_without_a_pause_the_assistant_says_that_it_could_not_follow(talking: Line) -> None:
     talking.post(ev.CallerSpeechStarted("u1"))
     talking.wait(limits.SPEECH_MS - 1)
     assert talking.sent(do.RequestResponse) == []
@@ -168,7 +168,7 @@ def test_a_line_so_noisy_that_no_turn_ever_ends_is_taken_to_a_person(talking: Li
 
 
 @pytest.mark.parametrize("pause", ["a pause", "a turn of its own"])
-def test_a_minute_counts_from_the_last_pause(talking: Line, pause: str) -> None:
+def test_the_half_minute_counts_from_the_last_pause(talking: Line, pause: str) -> None:
     talking.post(ev.CallerSpeechStarted("u1"))
     talking.wait(limits.SPEECH_MS - 1)
     talking.post(ev.CallerSpeechStopped("u1"))
@@ -181,7 +181,7 @@ def test_a_minute_counts_from_the_last_pause(talking: Line, pause: str) -> None:
     assert talking.call.phase is Phase.TALKING
 
 
-def test_a_noisy_minute_is_forgiven_once_a_turn_has_ended(talking: Line) -> None:
+def test_a_noisy_half_minute_is_forgiven_once_a_turn_has_ended(talking: Line) -> None:
     for turn in ("u1", "u2", "u3"):
         talking.post(ev.CallerSpeechStarted(turn))
         talking.wait(limits.SPEECH_MS)

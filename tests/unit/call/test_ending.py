@@ -83,6 +83,25 @@ def test_a_transfer_is_no_end_of_the_call_either(talking: Line) -> None:
     assert outcomes(talking) == []
 
 
+@pytest.mark.parametrize("answer", ["fails", "is heard"])
+def test_a_goodbye_that_another_answer_pushed_aside_is_left_to_twilio_unless_that_was_heard(
+    talking: Line, answer: str
+) -> None:
+    talking.caller_says("that was all")
+    talking.post(
+        ev.ModelResponseStarted("r", "reply"),
+        ev.ModelToolCalled("r", "i1", "c1", "end_call", "{}"),
+        ev.ModelToolCalled("r", "i2", "c2", "no_such_tool", "{}"),
+        ev.ModelResponseFinished("r", "reply", "completed"),
+    )
+    if answer == "fails":
+        talking.post(ev.ModelResponseStarted("r2", "reply"), ev.ModelResponseFinished("r2", "reply", "failed", "x"))
+    else:
+        talking.say("good day")
+
+    assert talking.sent(do.CloseStream) == [do.CloseStream(HangUp(farewell=answer == "fails"))]
+
+
 @pytest.mark.parametrize("end", ["goodbye", "hangs up"])
 def test_a_caller_who_left_a_message_is_called_back_however_the_call_ends(talking: Line, end: str) -> None:
     talking.post(ev.ModelToolCalled("r", "i", "m", "take_message", '{"message": "Call me"}'), ev.ToolFinished("m", ""))
