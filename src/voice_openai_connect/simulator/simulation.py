@@ -37,6 +37,7 @@ from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.checkpoint import LOST, Checkpoint
 from voice_openai_connect.call.next_step import DialPerson, NextStep, PromiseCallBack, ResumeStream
 from voice_openai_connect.call.outcome import DialOutcome
+from voice_openai_connect.call.phases import Phase
 from voice_openai_connect.call.transfer import after_dial, after_stream, dial_outcome, to_a_person
 from voice_openai_connect.simulator.simulation_promises import DEAD_AIR_MS, Outcome, Promises
 from voice_openai_connect.simulator.simulation_stream import WISH, Scene, Stream
@@ -232,6 +233,8 @@ class Simulation:
     def _feel_idle(self, stream: Stream) -> None:
         if self._agenda.now - self._quiet_since > IDLE_MS and not self._scene.speaking:
             self._quiet_since = self._agenda.now
+            if stream.model.knows_more and stream.call.phase is Phase.TALKING:
+                self._promises.break_("kept from the caller what a tool had found")
             stream.model.hear_nothing()
 
     def _speak(self) -> None:

@@ -14,6 +14,8 @@ from voice_openai_connect.simulator.simulation_world import Agenda, Weather
 ITEM_BYTES: Final = 250
 """The model's items are made of 1 to this, so that each can be told on the line."""
 OWN_TOOL: Final = "order_status"
+WAY_MS: Final = (2, 120)
+"""How long a message is on its way between gateway and model, least and most; drawn once for a stream."""
 
 
 class Model:
@@ -31,8 +33,11 @@ class Model:
         self._agenda = agenda
         self._rng = rng
         self._weather = weather
-        self._post = post
+        self._told = post
         self._takes_messages = takes_messages
+        self._way_ms = rng.randint(*WAY_MS)
+        self._socket = 0
+        """Counts the gateway's connections; what is on its way on an older one arrives nowhere."""
         self._session = 0
         self.running = False
         """Whether a session is open, or being opened."""
@@ -42,6 +47,8 @@ class Model:
         """The turn detection has heard the caller begin, and not stop."""
         self._in_noise = False
         """From now on it hears no pause any more, in this session."""
+        self.knows_more = False
+        """It was told what a tool found, and has not begun to speak since."""
         self._active: str | None = None
         self._purpose: ev.Purpose = "reply"
         self.made_of: dict[str, int] = {}
@@ -64,18 +71,39 @@ class Model:
 
         self._agenda.after(ms, act)
 
+    def _travels(self, arrives: Callable[[], None]) -> None:
+        """To the other end of the socket, in order, if it is still open by then."""
+        socket = self._socket
+
+        def arrive() -> None:
+            if socket == self._socket:
+                arrives()
+
+        self._agenda.after(self._way_ms, arrive)
+
+    def _post(self, event: ev.Event) -> None:
+        self._travels(lambda: self._told(event))
+
     def _say(self, event: ev.Event, ms: int = 0) -> None:
         self._later(ms, lambda: self._post(event))
 
     # --- commands
 
     def carry_out(self, command: do.Command) -> None:
-        """Do what the call asks of the model's side."""
+        """Do what the call asks of the model's side: at once to the socket, and on it once it has travelled."""
         match command:
             case do.ConnectModel():
+                self._socket += 1
                 self._connect()
             case do.DisconnectModel():
+                self._socket += 1
                 self._end_session()
+            case _:
+                session = self._session
+                self._travels(lambda: self._obey(command) if session == self._session else None)
+
+    def _obey(self, command: do.Command) -> None:
+        match command:
             case do.ConfigureModel():
                 self._configure()
             case do.RequestResponse(purpose=purpose):
@@ -85,6 +113,8 @@ class Model:
                     self._begin(purpose)
             case do.RequestSummary():
                 self._summarise()
+            case do.AnswerTool():
+                self.knows_more = True
             case do.CancelResponse(response_id=response_id):
                 self._cancel(response_id)
             case _:
@@ -93,7 +123,8 @@ class Model:
     def _end_session(self) -> None:
         self._session += 1
         self.running = False
-        self._active, self.listening, self.hears_turn, self._in_noise = None, False, False, False
+        self._active, self.knows_more = None, False
+        self.listening, self.hears_turn, self._in_noise = False, False, False
 
     def _connect(self) -> None:
         self._end_session()
@@ -134,7 +165,7 @@ class Model:
 
     def _begin(self, purpose: ev.Purpose) -> None:
         response_id = self._name("r")
-        self._active, self._purpose = response_id, purpose
+        self._active, self._purpose, self.knows_more = response_id, purpose, False
         latency = self._rng.randint(150, 1_400)
         self._say(ev.ModelResponseStarted(response_id, purpose), latency // 2)
         if self._chance(self._weather.response_stalls):

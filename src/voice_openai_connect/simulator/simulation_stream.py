@@ -72,6 +72,9 @@ class Stream:
         self._services = Services(agenda, rng, weather, self.post)
         self._timers: dict[str, int] = {}
         self._tools: set[str] = set()
+        self._has_model = False
+        """As far as the call knows; so with the next one."""
+        self._caller_speaks = False
         self.closing = False
         self.dead = False
 
@@ -101,6 +104,7 @@ class Stream:
         kind = type(event)
         if self.dead or (self.line.closed and kind in _ON_THE_LINE):
             return
+        self._learn(event)
         was = self.call.phase
         commands = self.call.handle(event, self._scene.agenda.now)
         if self._promises.told:
@@ -112,6 +116,17 @@ class Stream:
         for command in commands:
             self._carry_out(command)
         self._promises.check_deadlines(self.call.phase, self._timers, self._tools)
+
+    def _learn(self, event: ev.Event) -> None:
+        match event:
+            case ev.ModelLost():
+                self._has_model = self._caller_speaks = False
+            case ev.CallerSpeechStarted():
+                self._caller_speaks = True
+            case ev.CallerSpeechStopped():
+                self._caller_speaks = False
+            case _:
+                pass
 
     # --- commands
 
@@ -217,9 +232,11 @@ class Stream:
             self._promises.break_(f"told the model that {ms} ms of {item_id} were heard; it was {truth}")
 
     def _check_model(self, command: do.ModelCommand) -> None:
-        if isinstance(command, do.RequestResponse) and not self.model.running:
+        if isinstance(command, do.ConnectModel | do.DisconnectModel):
+            self._has_model, self._caller_speaks = isinstance(command, do.ConnectModel), False
+        if isinstance(command, do.RequestResponse) and not self._has_model:
             self._promises.break_("asked for a response where no model is")
-        if command == do.RequestResponse("reply") and self.model.hears_turn:
+        if command == do.RequestResponse("reply") and self._caller_speaks:
             self._promises.break_("asked for an answer while the caller speaks, whose words bring one")
 
     def _check_farewell(self) -> None:

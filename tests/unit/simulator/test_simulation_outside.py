@@ -74,6 +74,48 @@ def test_a_session_that_was_closed_says_nothing_more(around: Around) -> None:
     assert around.pass_time() == []
 
 
+def test_what_is_on_its_way_when_the_gateway_connects_anew_arrives_nowhere(around: Around) -> None:
+    around.get_ready()
+    around.model.hear_start()
+    around.model.carry_out(do.AnswerTool("c1", "done"))
+    around.model.carry_out(do.DisconnectModel())
+    around.model.carry_out(do.ConnectModel())
+
+    assert around.pass_time() == [ev.ModelConnected]
+    assert not around.model.knows_more
+
+
+def test_what_a_model_said_before_it_was_lost_arrives_before_that() -> None:
+    around = Around(model_dies=1.0)
+    around.get_ready()
+    around.model.carry_out(do.RequestResponse("reply"))
+    said = around.pass_time()
+
+    assert ev.ModelAudio in said
+    assert said[-1] is ev.ModelLost
+
+
+def test_in_noise_a_turn_does_not_end_any_more() -> None:
+    around = Around(noise=1.0)
+    around.get_ready()
+    around.model.hear_start()
+    around.model.hear_stop("hello")
+
+    assert around.pass_time() == [ev.CallerSpeechStarted]
+    assert around.model.hears_turn
+
+
+def test_what_a_tool_found_waits_until_the_model_speaks(around: Around) -> None:
+    around.get_ready()
+    around.model.carry_out(do.AnswerTool("c1", "done"))
+    around.pass_time()
+    assert around.model.knows_more
+
+    around.model.carry_out(do.RequestResponse("reply"))
+    around.pass_time()
+    assert not around.model.knows_more
+
+
 def test_a_model_that_cannot_be_reached_is_lost() -> None:
     around = Around(connect_fails=1.0)
     around.model.carry_out(do.ConnectModel())
