@@ -29,12 +29,14 @@ class Model:
         post: Callable[[ev.Event], None],
         *,
         takes_messages: bool = False,
+        interrupts: bool = True,
     ) -> None:
         self._agenda = agenda
         self._rng = rng
         self._weather = weather
         self._told = post
         self._takes_messages = takes_messages
+        self._interrupts = interrupts
         self._way_ms = rng.randint(*WAY_MS)
         self._socket = 0
         """Counts the gateway's connections; what is on its way on an older one arrives nowhere."""
@@ -253,7 +255,7 @@ class Model:
             return
         self.hears_turn = True
         self._post(ev.CallerSpeechStarted(self._name("u")))
-        if self._active:
+        if self._active and self._interrupts:
             self._cancel(self._active)
 
     def hear_stop(self, text: str) -> None:

@@ -65,10 +65,12 @@ class Stream:
         self._number = number
         self._on_close = on_close
         identity = CallIdentity("CA1", "conv", "ho", "+15550100", "+15550199")
-        self.call = Call(identity, _settings(rng), resumed)
+        settings = _settings(rng)
+        self.call = Call(identity, settings, resumed)
         self.line = Line(agenda, rng, lambda name: self.post(ev.PlaybackReached(name)), weather.marks)
-        back = resumed is not None and bool(resumed.nobody_came)
-        self.model = Model(agenda, rng, weather, self.post, takes_messages=back)
+        back = weather.closed or (resumed is not None and bool(resumed.nobody_came))
+        interrupts = settings.server_interrupts
+        self.model = Model(agenda, rng, weather, self.post, takes_messages=back, interrupts=interrupts)
         self._services = Services(agenda, rng, weather, self.post)
         self._timers: dict[str, int] = {}
         self._tools: set[str] = set()
@@ -93,6 +95,10 @@ class Stream:
         if not self._scene.speaking:
             self._scene.turns.set(ours=True)
         self.post(ev.StreamStarted(f"MZ{self._number}"))
+        if self._scene.weather.closed:
+            self.post(ev.QueuesUnattended(closed=frozenset({_GENERAL.queue})))
+            opens_after_ms = self._scene.rng.randrange(LONGEST_TALK_MS)
+            self._scene.agenda.after(opens_after_ms, lambda: self.post(ev.QueuesUnattended()))
 
     def die(self) -> None:
         """Its instance is gone, and hears nothing of it."""
@@ -264,6 +270,7 @@ def _settings(rng: Random) -> CallSettings:
         intents={"general": _GENERAL},
         default_intent=_GENERAL,
         tools=frozenset({OWN_TOOL}),
+        server_interrupts=rng.random() < 0.8,
         holding_sound=bytes([HOLD_BYTE]) * (limits.HOLD_MS * limits.BYTES_PER_MS),
         call_ms=rng.randrange(20_000, LONGEST_TALK_MS),
     )

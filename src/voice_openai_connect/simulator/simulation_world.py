@@ -68,6 +68,8 @@ class Weather:
     no_room: float
     message_wanted: float
     caller_silent: bool
+    closed: bool
+    """Whether the queue that callers are moved to is known to be closed, at least at first."""
     interrupts: float
     wants_person: float
     keys: float
@@ -104,6 +106,7 @@ class Weather:
             no_room=chance(0.3, 0.1),
             message_wanted=chance(0.5, 0.6),
             caller_silent=rng.random() < 0.1,
+            closed=rng.random() < 0.15,
             interrupts=chance(0.05, 0.5),
             wants_person=chance(0.2, 0.5),
             keys=chance(0.02),
