@@ -108,11 +108,11 @@ class Model:
         match command:
             case do.ConfigureModel():
                 self._configure()
-            case do.RequestResponse(purpose=purpose):
+            case do.RequestResponse(purpose=purpose, instructions=instructions):
                 if self._active:
                     self._say(ev.ModelErred("conversation_already_has_active_response"), 20)
                 else:
-                    self._begin(purpose)
+                    self._begin(purpose, with_tools=not instructions)
             case do.RequestSummary():
                 self._summarise()
             case do.AnswerTool():
@@ -165,7 +165,7 @@ class Model:
 
     # --- a response
 
-    def _begin(self, purpose: ev.Purpose) -> None:
+    def _begin(self, purpose: ev.Purpose, *, with_tools: bool = True) -> None:
         response_id = self._name("r")
         self._active, self._purpose, self.knows_more = response_id, purpose, False
         latency = self._rng.randint(150, 1_400)
@@ -176,7 +176,7 @@ class Model:
             retry = self._rng.choice([None, 100, 2_000, 9_000])
             self._in_response(response_id, latency, lambda: self._finish(response_id, "failed", retry))
         else:
-            self._in_response(response_id, latency, lambda: self._make(response_id))
+            self._in_response(response_id, latency, lambda: self._make(response_id, with_tools=with_tools))
 
     def _in_response(self, response_id: str, ms: int, action: Callable[[], None]) -> None:
         """Unless it has been cancelled by then; a model that lies does not mind."""
@@ -187,11 +187,11 @@ class Model:
 
         self._later(ms, act)
 
-    def _make(self, response_id: str) -> None:
-        tool = self._purpose == "reply" and self._chance(self._weather.tool_wanted)
-        ends = self._purpose == "reply" and self._chance(self._weather.end_wanted)
-        moves = self._purpose == "reply" and self._chance(self._weather.transfer_wanted)
-        notes = self._purpose == "reply" and self._takes_messages and self._chance(self._weather.message_wanted)
+    def _make(self, response_id: str, *, with_tools: bool) -> None:
+        tool = with_tools and self._chance(self._weather.tool_wanted)
+        ends = with_tools and self._chance(self._weather.end_wanted)
+        moves = with_tools and self._chance(self._weather.transfer_wanted)
+        notes = with_tools and self._takes_messages and self._chance(self._weather.message_wanted)
         wishes = ((OWN_TOOL, tool), (TRANSFER, moves), (TAKE_MESSAGE, notes), (END_CALL, ends))
         calls = [name for name, wanted in wishes if wanted]
         voiced = not calls or self._chance(0.5)
