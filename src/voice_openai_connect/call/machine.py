@@ -344,7 +344,7 @@ class Call:
         if event.purpose == "transfer" and handing_over:
             return commands + handing_over.sentence_finished(event, now) + self._move_on(now)
         if event.purpose == "goodbye" and silent and self.phase is Phase.SAYING_GOODBYE:
-            return commands + self._hang_up()
+            return commands + self._hang_up(cut_off=True)
         if event.status == "failed" or (event.status == "incomplete" and silent):
             return commands + self._response_failed(event, now)
         if event.status in {"completed", "incomplete"}:  # cut off at its longest: there is no more to come of it either

@@ -83,6 +83,33 @@ def test_a_transfer_is_no_end_of_the_call_either(talking: Line) -> None:
     assert outcomes(talking) == []
 
 
+def test_a_goodbye_that_fails_is_said_by_twilio_whatever_was_heard_before_it(talking: Line) -> None:
+    talking.caller_says("that was all")
+    talking.post(
+        ev.ModelResponseStarted("r", "reply"),
+        ev.ModelToolCalled("r", "i1", "c1", "order_status", "{}"),
+        ev.ModelToolCalled("r", "i2", "c2", "end_call", "{}"),
+        ev.ModelResponseFinished("r", "reply", "completed"),
+    )
+    talking.begin_saying("it is shipped")
+    talking.post(
+        ev.ModelResponseStarted("r2", "goodbye"), ev.ModelResponseFinished("r2", "goodbye", "failed", "server_error")
+    )
+
+    assert talking.sent(do.CloseStream) == [do.CloseStream(HangUp(farewell=True))]
+
+
+def test_a_goodbye_that_breaks_off_is_said_by_twilio_when_its_time_is_up(talking: Line) -> None:
+    talking.caller_says("that was all")
+    talking.post(ev.ModelResponseStarted("r", "reply"), ev.ModelToolCalled("r", "i1", "c1", "end_call", "{}"))
+    talking.post(ev.ModelResponseFinished("r", "reply", "completed"))
+    talking.begin_saying("good", purpose="goodbye")
+    talking.hear_everything()
+    talking.wait(limits.GOODBYE_MS)
+
+    assert talking.sent(do.CloseStream) == [do.CloseStream(HangUp(farewell=True))]
+
+
 @pytest.mark.parametrize("answer", ["fails", "is heard"])
 def test_a_goodbye_that_another_answer_pushed_aside_is_left_to_twilio_unless_that_was_heard(
     talking: Line, answer: str
