@@ -22,6 +22,7 @@ from voice_openai_connect.config import load_settings
 from voice_openai_connect.gateway.server import DrainingServer, server_config
 from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository, StoreError
 from voice_openai_connect.integrations.hubspot_client import HubSpotClient
+from voice_openai_connect.integrations.twilio_client import ASKED_AGAIN
 from voice_openai_connect.own_tools import OwnTool
 from voice_openai_connect.profile import load_profiles
 from voice_openai_connect.simulator.carrier import SimulatedCarrier, silent_speech
@@ -172,7 +173,7 @@ async def open_town(
         public = settings["PUBLIC_HOST"] if "://" in settings["PUBLIC_HOST"] else f"https://{settings['PUBLIC_HOST']}"
         carrier = await stack.enter_async_context(
             SimulatedCarrier(
-                public,
+                public + ASKED_AGAIN,
                 _account(plan),
                 directory={CONNECT_NUMBER: center},
                 routes={public: roads["twilio"]} if "twilio" in proxies else plan.routes,
