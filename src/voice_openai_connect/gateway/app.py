@@ -40,6 +40,7 @@ from voice_openai_connect.wire.twilio_webhooks import (
     dial_result,
     signature_algorithm,
     signature_is_valid,
+    tried_again,
     voice_request,
 )
 from voice_openai_connect.wire.twiml import Wording, connect_stream, render
@@ -53,11 +54,9 @@ _NAMESPACE: Final = uuid.UUID("8d6f0f4e-3a0b-5a55-9e0c-6a3f4e9f1c55")
 
 STREAM_PATH: Final = "/twilio/stream/"
 """Where Twilio opens media sockets; the ticket comes after it."""
-_REPEATED: Final = (
-    f"#ct={limits.WEBHOOK_CONNECT_MS}&rt={limits.WEBHOOK_READ_MS}&rc={limits.WEBHOOK_RETRIES}&rp=ct,rt,5xx"
-)
-"""Ends the addresses that Twilio asks in the middle of a call (Twilio, "Webhooks connection overrides"). A question
-that a dying process leaves unanswered would otherwise not be repeated, and the caller would be lost. Not signed."""
+_REPEATED: Final = tried_again(limits.WEBHOOK_RETRIES)
+"""Ends the addresses that Twilio asks in the middle of a call. A question that a dying process leaves unanswered would
+otherwise not be repeated, and the caller would be lost."""
 
 
 class Profile(Protocol):

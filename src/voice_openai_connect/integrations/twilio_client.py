@@ -17,15 +17,13 @@ import msgspec
 from voice_openai_connect import limits, values
 from voice_openai_connect.findings import Finding, ok, warning, wrong
 from voice_openai_connect.integrations import http_client, retry
+from voice_openai_connect.wire.twilio_webhooks import tried_again
 
 T = TypeVar("T")
 
 BASE_URL: Final = "https://api.twilio.com"
-ASKED_AGAIN: Final = (
-    f"#ct={limits.WEBHOOK_CONNECT_MS}&rt={limits.WEBHOOK_READ_MS}&rc={limits.CALL_RETRIES}&rp=ct,rt,5xx"
-)
-"""Ends the number's address: ask again where an instance cannot be reached, hangs or fails ("Webhooks connection
-overrides"). Twilio keeps it to itself and does not sign it."""
+ASKED_AGAIN: Final = tried_again(limits.CALL_RETRIES)
+"""Ends the number's address."""
 _CALL_SID: Final = re.compile("CA[0-9a-f]{32}")
 _CALL_GONE: Final = frozenset({20404, 21220})
 """No such call; the call is not in progress."""

@@ -98,6 +98,18 @@ class Form:
         return list(self._values)
 
 
+# --- Addresses -----------------------------------------------------------------------------------------------
+
+
+def tried_again(times: int) -> str:
+    """The end of an address that Twilio asks again, up to so many times, where we cannot be reached, hang or fail.
+
+    It is a fragment, which Twilio keeps to itself and does not sign ("Webhooks connection overrides"). Without it, only
+    a connection that cannot be made is tried once more.
+    """
+    return f"#ct={limits.WEBHOOK_CONNECT_MS}&rt={limits.WEBHOOK_READ_MS}&rc={times}&rp=ct,rt,5xx"
+
+
 # --- Signatures ----------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from twilio.request_validator import RequestValidator  # pyright: ignore[reportMissingTypeStubs]
@@ -14,6 +14,7 @@ from voice_openai_connect.wire.twilio_webhooks import (
     dial_result,
     signature_algorithm,
     signature_is_valid,
+    tried_again,
     voice_request,
 )
 
@@ -23,6 +24,13 @@ URL = "https://voice.example.com/twilio/voice?attempt=1&name=J%C3%BCrgen"
 SECRET = "an auth token"
 FIELDS = {"CallSid": CALL, "AccountSid": ACCOUNT, "From": "+14155550123", "To": "+14155550100", "Körper": "été"}
 HASHES: dict[Literal["sha1", "sha256"], str] = {"sha1": "HMAC_SHA1", "sha256": "HMAC_SHA256"}
+
+
+def test_how_often_an_address_is_tried_stands_in_its_fragment_which_no_server_is_sent() -> None:
+    address = urlsplit(f"https://voice.example.com/twilio/next{tried_again(3)}")
+
+    assert parse_qs(address.fragment) == {"ct": ["1000"], "rt": ["4000"], "rc": ["3"], "rp": ["ct,rt,5xx"]}
+    assert (address.path, address.query) == ("/twilio/next", "")
 
 
 def form(fields: Mapping[str, str] | Sequence[tuple[str, str]]) -> Form:
