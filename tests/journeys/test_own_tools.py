@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from voice_openai_connect import limits
-from voice_openai_connect.own_tools import ToolContext, tool
+from voice_openai_connect.own_tools import OwnTool, ToolContext, tool
 from voice_openai_connect.simulator import sound
 from voice_openai_connect.simulator.caller import Caller, HangUp, Press, Wait, WaitForPerson
 from voice_openai_connect.simulator.carrier_call import CarriedCall
@@ -41,6 +41,19 @@ async def greeted(town: Town) -> tuple[CarriedCall, ModelSession]:
     await session.until(lambda s: bool(s.sent("response.done")))
     await call.until(lambda c: bool(c.heard) and c.stream.playout.queued_ms == 0)
     return call, session
+
+
+def slow_tool() -> tuple[OwnTool, asyncio.Event, asyncio.Event]:
+    """A tool, the news that it was called, and what lets it answer "It is on its way."."""
+    begun, found = asyncio.Event(), asyncio.Event()
+
+    @tool("Say where an order is.")
+    async def order_status(arguments: Mapping[str, Any], context: ToolContext) -> str:
+        begun.set()
+        await found.wait()
+        return "It is on its way."
+
+    return order_status, begun, found
 
 
 async def test_the_tool_of_the_documents_answers_a_caller(quick_town: OpenTown, tmp_path: Path) -> None:
@@ -80,14 +93,7 @@ async def test_a_tool_that_raises_costs_an_apology_and_not_the_call(quick_town: 
 
 
 async def test_a_caller_who_interrupts_is_heard_while_a_tool_is_at_work(quick_town: OpenTown) -> None:
-    begun, found = asyncio.Event(), asyncio.Event()
-
-    @tool("Say where an order is.")
-    async def order_status(arguments: Mapping[str, Any], context: ToolContext) -> str:
-        begun.set()
-        await found.wait()
-        return "It is on its way."
-
+    order_status, begun, found = slow_tool()
     announcement = Speech("Let me look.", audio=sound.ulaw_encode(sound.tone(440, LONG_MS)))
     script = [Reply([announcement, ToolCall("order_status", "{}")]), "Yes, I am here.", "It is on its way."]
     async with quick_town(script, tools=(order_status,)) as town:
@@ -115,14 +121,7 @@ async def test_a_tool_that_ends_while_the_caller_speaks_is_answered_with_what_th
     quick_town: OpenTown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "TOLD_IN_TIME_MS", 0)  # here what the model is told is there at once
-    begun, found = asyncio.Event(), asyncio.Event()
-
-    @tool("Say where an order is.")
-    async def order_status(arguments: Mapping[str, Any], context: ToolContext) -> str:
-        begun.set()
-        await found.wait()
-        return "It is on its way."
-
+    order_status, begun, found = slow_tool()
     script = [calls("order_status"), "It is on its way, and yes, I am here.", "Nobody asked for this."]
     async with quick_town(script, tools=(order_status,)) as town:
         call, session = await greeted(town)
@@ -147,14 +146,7 @@ async def test_a_tool_that_ends_while_the_caller_speaks_is_answered_with_what_th
 async def test_a_tool_at_work_keeps_nobody_from_a_person_and_its_late_answer_harms_nothing(
     quick_town: OpenTown,
 ) -> None:
-    begun, found = asyncio.Event(), asyncio.Event()
-
-    @tool("Say where an order is.")
-    async def order_status(arguments: Mapping[str, Any], context: ToolContext) -> str:
-        begun.set()
-        await found.wait()
-        return "It is on its way."
-
+    order_status, begun, found = slow_tool()
     async with quick_town([calls("order_status")], tools=(order_status,)) as town:
         caller = Caller([Wait(120_000)])
         call = await town.carrier.place_call(caller, from_=CALLER)
