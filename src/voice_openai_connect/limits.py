@@ -171,6 +171,8 @@ SPOKEN_SENTENCE_CHARS: Final = 1_000
 """Of XML, for one sentence in TwiML: two of them and the dial still fit into one document."""
 STREAM_SILENT_MS: Final = 10_000
 """Twilio sends a frame every 20 ms. After this much nothing, the line is dead even if no close came."""
+STREAM_SILENT_LOOKS: Final = 5
+"""In that time it is looked so often whether anything has come: a note of the time with every frame costs more."""
 BAD_MESSAGES_MAX: Final = 100
 """Undecodable messages on one media socket before it is closed as hostile."""
 STREAM_MESSAGES_PER_S: Final = 150

@@ -33,6 +33,23 @@ class PicowsSocket(WSListener):
     `message_bytes` bounds a message in fragments; that of a frame is the protocol's own `max_frame_size`.
     """
 
+    # Between two frames of a call those of all the others push what belongs to it out of the processor's cache. So what
+    # every frame needs lies close together, here and wherever else a frame passes: a dict would double the waiting.
+    __slots__ = (
+        "_closing",
+        "_credit",
+        "_deaf",
+        "_fragments",
+        "_fragments_are_text",
+        "_heard",
+        "_held",
+        "_message_bytes",
+        "_settling",
+        "_transport",
+        "_waiting",
+        "over",
+    )
+
     def __init__(self, message_bytes: int) -> None:
         self._credit = 0
         """Messages that may come before `_allow_more` is asked."""

@@ -53,6 +53,8 @@ def _header(size: int) -> bytes:
 class PicowsMediaSocket(PicowsSocket):
     """`MediaSocket` on picows."""
 
+    __slots__ = ("_allowed", "_flooded", "_loop", "_opened", "_outbox", "_stalled", "on_trouble")
+
     def __init__(self, opened: Callable[["PicowsMediaSocket"], None]) -> None:
         super().__init__(limits.TWILIO_MESSAGE_BYTES)
         self.on_trouble: Callable[[str], None] = nobody_told
@@ -223,6 +225,7 @@ class _UpgradedProtocol(WSProtocol):
             if not task.cancelled() and (error := task.exception()) is not None:
                 self._door.failed("media socket", error)
 
-        task = asyncio.get_running_loop().create_task(self._door.serve(socket, admitted), name="media socket")
+        serving = self._door.serve(socket, admitted)  # pyright: ignore[reportArgumentType]  takes a slot for a method
+        task = asyncio.get_running_loop().create_task(serving, name="media socket")
         self._server_state.tasks.add(task)
         task.add_done_callback(finished)

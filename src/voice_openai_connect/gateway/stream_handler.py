@@ -18,8 +18,8 @@ from voice_openai_connect.call.tools import TAKE_MESSAGE, message_of
 from voice_openai_connect.gateway.checkpoint_keeper import CheckpointKeeper
 from voice_openai_connect.gateway.media_socket import MediaSocket
 from voice_openai_connect.gateway.ports import CallObserver, Crm, HandoverStore, ModelLeg, Outbox, Tool, ToolContext
+from voice_openai_connect.gateway.stream_listener import StreamListener
 from voice_openai_connect.gateway.timers import Timer, timers
-from voice_openai_connect.wire.errors import WireError
 from voice_openai_connect.wire.twilio_media import MediaReader, MediaWriter
 
 _SILENCE: Final = "stream silent"
@@ -71,10 +71,9 @@ class StreamHandler:
         self._leg: ModelLeg | None = None
         self._clock = timers()
         self._timers: dict[str, Timer] = {}
-        self._heard_at = 0.0
-        self._bad_messages = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Task[None] | None = None
+        self._listener: StreamListener | None = None
         self._closing = False
         self._broken = False
         self.caller_left = False
@@ -109,6 +108,8 @@ class StreamHandler:
                 self._carry_out[type(command)](self, command)
         except Exception as error:  # noqa: BLE001 - a mistake of ours must not cost the caller the call
             self._fail_open(error)
+        if self._listener is not None:
+            self._listener.pass_on = self._leg.send_audio if self._leg is not None and self.call.passes_audio else None
         if self.call.phase is Phase.ENDED:
             self._over.set()
 
@@ -138,16 +139,17 @@ class StreamHandler:
     async def run(self, socket: MediaSocket, reader: MediaReader, stream_sid: str) -> None:
         """Serve the call from its verified `start` until its stream is closed. `settle` comes after it, always."""
         self._socket, self._writer, self._send = socket, MediaWriter(stream_sid), socket.send
+        listener = self._listener = StreamListener(reader, self._heard, self._not_passed_on)
         self._observer.stream_started(stream_sid)
         if (known := self._outside.unattended()) != ev.QueuesUnattended():
             self.post(known)
         self.post(ev.StreamStarted(stream_sid))
-        self._listening = self._start(self._listen(socket, reader), "listen")
-        self._heard_at = self._loop.time()
-        self._look_for_silence()
+        self._listening = self._start(socket.deliver(listener.hear), "listen")
+        self._look_for_silence(listener)
         try:
             await asyncio.wait({self._listening})
         finally:
+            self._listener = None
             self._stop_listening()
             if not (self._closing or self._over.is_set()):
                 self.broken_stream = stream_sid
@@ -176,49 +178,31 @@ class StreamHandler:
                 timer.cancel()
             self._timers.clear()
 
-    async def _listen(self, socket: MediaSocket, reader: MediaReader) -> None:
-        """Read the socket until it is closed, from either side, or is worth no more reading."""
+    def _heard(self, event: ev.Event) -> bool:
+        """What came from the line; whether it is worth listening to any longer."""
+        if isinstance(event, ev.StreamLost):
+            self._lost(event.reason)
+            return False
+        self.post(event)
+        if isinstance(event, ev.StreamStopped):
+            self.caller_left = self._closing = True
+            return False
+        return True
 
-        def heard(text: str) -> bool:
-            try:
-                event = reader.read(text)
-            except WireError:
-                return self._bear_with_garbage()
-            self._heard_at = self._loop.time()
-            if type(event) is bytes:
-                # Where the call says beforehand that it would pass a frame on, it is not asked: there are 50 a second.
-                if self._leg is None or self._busy or not self.call.passes_audio:
-                    self.post(ev.CallerAudio(event))
-                    return True
-                try:
-                    self._leg.send_audio(event)
-                except Exception as error:  # noqa: BLE001 - as for any other command
-                    self._fail_open(error)
-                    self._work_off()
-            elif isinstance(event, ev.Event):
-                self.post(event)
-                if isinstance(event, ev.StreamStopped):
-                    self.caller_left = self._closing = True
-                    return False
-            return True
+    def _not_passed_on(self, error: Exception) -> None:
+        self._fail_open(error)
+        self._work_off()
 
-        await socket.deliver(heard)  # `run` knows whether it was we who closed it
+    def _look_for_silence(self, listener: StreamListener) -> None:
+        """Twilio's frames come fifty times a second: when nothing does, the line is dead.
 
-    def _bear_with_garbage(self) -> bool:
-        """Whether the stream is still worth reading."""
-        self._bad_messages += 1
-        if self._bad_messages <= limits.BAD_MESSAGES_MAX:
-            return True
-        self._lost("garbage")
-        return False
-
-    def _look_for_silence(self) -> None:
-        """Twilio's frames come fifty times a second: when nothing does, the line is dead."""
-        due = self._heard_at + limits.STREAM_SILENT_MS / 1_000
-        if due <= self._loop.time():
-            self.lose_stream("silent")
-        else:
-            self._timers[_SILENCE] = self._clock.set(due, self._look_for_silence)
+        Looks are counted, not seconds: a process that stood still has not yet read what came meanwhile.
+        """
+        if listener.quiet_looks() >= limits.STREAM_SILENT_LOOKS:
+            return self.lose_stream("silent")
+        at = self._loop.time() + limits.STREAM_SILENT_MS / limits.STREAM_SILENT_LOOKS / 1_000
+        self._timers[_SILENCE] = self._clock.set(at, partial(self._look_for_silence, listener))
+        return None
 
     def _lost(self, reason: str) -> None:
         """The stream is over, and unless we closed it ourselves or Twilio said so, that is news to the call."""

@@ -67,6 +67,8 @@ class OpenModelSocket(Protocol):
 class PicowsModelSocket(PicowsSocket):
     """`ModelSocket` on picows."""
 
+    __slots__ = ("_backlogged",)
+
     def __init__(self) -> None:
         super().__init__(limits.MODEL_MESSAGE_BYTES)
         self._backlogged = False

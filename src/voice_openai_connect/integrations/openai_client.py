@@ -57,6 +57,24 @@ class RealtimeLeg:
     installed.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_closing",
+        "_connected",
+        "_given_up",
+        "_headers",
+        "_open_socket",
+        "_reader",
+        "_requests",
+        "_session",
+        "_settings",
+        "_socket",
+        "_tls",
+        "_transcoder",
+        "_url",
+        "bad_messages",
+    )
+
     def __init__(
         self,
         settings: ModelSettings,

@@ -114,6 +114,8 @@ _head: Final = msgspec.json.Decoder(_Head)
 class MediaReader:
     """Reads the messages of one media socket, in the order they came."""
 
+    __slots__ = ("_last_chunk", "_started", "connected", "frames")
+
     def __init__(self) -> None:
         self.connected = False
         """True once `connected` was read. Twilio sends it first, so a socket that begins otherwise is not Twilio's."""

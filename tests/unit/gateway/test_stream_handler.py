@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -335,10 +336,9 @@ async def test_audio_that_cannot_be_passed_on_takes_the_caller_to_a_person_too(
         raise LookupError
 
     monkeypatch.setattr(stage.leg, "send_audio", fails)
+    stage.call.passes_audio = True
     served = await stage.begin()
     stage.line.says("dtmf", dtmf={"digit": "1"})
-    await stage.call.until(ev.KeyPressed)
-    stage.call.passes_audio = True
     stage.line.says("media", media={"payload": "AAAA"})
     await stage.over(served)
 
@@ -429,6 +429,23 @@ async def test_a_line_that_has_fallen_silent_is_a_lost_line(
 
     assert stage.call.saw(ev.StreamLost) == [ev.StreamLost("silent")]
     assert stage.line.closed.is_set()
+
+
+async def test_a_line_is_not_taken_for_silent_by_a_process_that_stood_still_itself(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STREAM_SILENT_MS", 1_000)
+    stage = make_stage()
+    served = await stage.begin()
+    time.sleep(1.1)  # noqa: ASYNC251 - nothing here may run meanwhile
+    for _ in range(3):  # what was due meanwhile comes before what has come meanwhile
+        await asyncio.sleep(0)
+    stage.line.says("dtmf", dtmf={"digit": "1"})
+    await stage.call.until(ev.KeyPressed)
+    stage.line.says("stop")
+    await stage.over(served)
+
+    assert stage.call.saw(ev.StreamLost) == []
 
 
 async def test_bad_messages_are_passed_over_until_there_are_too_many(
