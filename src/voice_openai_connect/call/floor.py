@@ -1,7 +1,13 @@
 """Who may speak next: the model makes one response of the conversation at a time."""
 
+from typing import Final
+
 from voice_openai_connect.call.commands import Command, RequestResponse
 from voice_openai_connect.call.events import Purpose
+from voice_openai_connect.call.instructions import NO_PAUSE
+
+_NEEDLESS: Final[frozenset[Purpose]] = frozenset({"reply", "goodbye"})
+"""What the caller's own words make needless. The greeting is owed all the same, for the disclosure is in it."""
 
 
 class Floor:
@@ -14,20 +20,30 @@ class Floor:
         self._answered: RequestResponse | None = None
         """What the active response is taken for the answer to."""
         self._waiting: RequestResponse | None = None
+        self._taken_back = False
+        """Whether the active response has been cancelled because the caller speaks."""
 
     def request(self, request: RequestResponse) -> list[Command]:
         """Ask for a response, now or as soon as the floor is free. A later request replaces one that still waits."""
+        self._taken_back = False
         if self.active or self._asked:
             self._waiting = request
             return []
         self._asked = request
         return [request]
 
-    def started(self, response_id: str, purpose: Purpose) -> None:
-        """A response began. If it is one of the model's own, what we asked for will be refused or comes after it."""
+    def started(self, response_id: str, purpose: Purpose, *, caller_speaks: bool = False) -> bool:
+        """A response began. If it is one of the model's own, what we asked for will be refused or comes after it.
+
+        True if it is to be cancelled: one that was asked for or begun just before the caller began to speak would be
+        said over their words. What we ask while they speak, because they make no pause, is meant so.
+        """
         self.active = response_id
         if self._asked is not None and self._asked.purpose == purpose:
             self._answered, self._asked = self._asked, None
+        meant_so = self._answered is not None and self._answered.instructions == NO_PAUSE
+        self._taken_back = caller_speaks and purpose in _NEEDLESS and not meant_so
+        return self._taken_back
 
     def refused(self) -> None:
         """Our request met a response that was already being made: it waits until that one is over. A response of the
@@ -39,13 +55,16 @@ class Floor:
         """A response is over; what waited may be asked for now, but not over the words of a caller who speaks.
 
         The end of their turn brings an answer, which takes in what a reply was to be about; and a goodbye has lost its
-        time. The greeting is owed all the same, for the disclosure is in it.
+        time. Only a turn that ended before a response was taken back has brought none, for the model was making that.
         """
         if self.active != response_id:
             return []
         self.active = self._answered = None
-        if caller_speaks and self._waiting is not None and self._waiting.purpose in {"reply", "goodbye"}:
+        taken_back, self._taken_back = self._taken_back, False
+        if caller_speaks and self._waiting is not None and self._waiting.purpose in _NEEDLESS:
             self._waiting = None
+        if taken_back and not caller_speaks:
+            self._waiting = self._waiting or RequestResponse("reply")
         return self.take()
 
     def take(self) -> list[Command]:

@@ -304,8 +304,8 @@ class Call:
     def _response_started(self, event: ev.ModelResponseStarted, _: int) -> list[Command]:
         if event.purpose == "summary":
             return []
-        self._floor.started(event.response_id, event.purpose)
-        if self.phase is Phase.HANDING_OVER and event.purpose != "transfer":
+        unwanted = self._floor.started(event.response_id, event.purpose, caller_speaks=self._turn.speaking)
+        if unwanted or (self.phase is Phase.HANDING_OVER and event.purpose != "transfer"):
             self._speech.mute(event.response_id)
             return [CancelResponse(event.response_id)]
         return []

@@ -1,6 +1,6 @@
 """One stream of a simulated call: the machine that has it, its line, its model and its services."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
@@ -11,6 +11,7 @@ from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.call_item import CallItem
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.facts import Fact
+from voice_openai_connect.call.instructions import NO_PAUSE
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.next_step import HangUp
 from voice_openai_connect.call.phases import Phase
@@ -77,6 +78,9 @@ class Stream:
         self._has_model = False
         """As far as the call knows; so with the next one."""
         self._caller_speaks = False
+        self._asked_into_noise = False
+        self._spoken_over: set[str] = set()
+        """Answers that the call had asked for, and that began when it knew that the caller speaks."""
         self.closing = False
         self.dead = False
 
@@ -121,6 +125,7 @@ class Stream:
             self._see_turn(event)
         for command in commands:
             self._carry_out(command)
+        self._check_voice(event, commands)
         self._promises.check_deadlines(self.call.phase, self._timers, self._tools)
 
     def _learn(self, event: ev.Event) -> None:
@@ -128,9 +133,12 @@ class Stream:
             case ev.ModelLost():
                 self._has_model = self._caller_speaks = False
             case ev.CallerSpeechStarted():
-                self._caller_speaks = True
+                self._caller_speaks, self._asked_into_noise = True, False
             case ev.CallerSpeechStopped():
                 self._caller_speaks = False
+            case ev.ModelResponseStarted(response_id=response_id, purpose="reply" | "goodbye"):
+                if self._caller_speaks and not self._asked_into_noise:
+                    self._spoken_over.add(response_id)
             case _:
                 pass
 
@@ -242,8 +250,15 @@ class Stream:
             self._has_model, self._caller_speaks = isinstance(command, do.ConnectModel), False
         if isinstance(command, do.RequestResponse) and not self._has_model:
             self._promises.break_("asked for a response where no model is")
+        self._asked_into_noise |= command == do.RequestResponse("reply", NO_PAUSE)
         if command == do.RequestResponse("reply") and self._caller_speaks:
             self._promises.break_("asked for an answer while the caller speaks, whose words bring one")
+
+    def _check_voice(self, event: ev.Event, commands: Sequence[do.Command]) -> None:
+        if not (self._caller_speaks and isinstance(event, ev.ModelAudio) and event.response_id in self._spoken_over):
+            return
+        if any(isinstance(command, do.PlayAudio) for command in commands):
+            self._promises.break_("spoke over the caller's words")
 
     def _check_farewell(self) -> None:
         """A hang-up without a word from Twilio: then the caller must have heard one from us."""

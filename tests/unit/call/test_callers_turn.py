@@ -118,6 +118,29 @@ def test_a_failed_response_is_not_asked_for_again_while_the_caller_speaks(talkin
     assert talking.sent(do.RequestResponse) == []
 
 
+def test_an_answer_that_begins_just_after_the_caller_is_never_heard_and_their_own_turn_brings_one(
+    talking: Line,
+) -> None:
+    talking.post(ev.ModelToolCalled("r", "i", "call1", "order_status", "{}"), ev.ToolFinished("call1", "shipped"))
+    talking.post(ev.CallerSpeechStarted("u1"))
+    talking.commands.clear()
+    talking.post(ev.ModelResponseStarted("r2", "reply"), ev.ModelAudio("r2", "i2", bytes(1_600)))
+    talking.post(ev.ModelResponseFinished("r2", "reply", "cancelled"))
+
+    assert talking.sent(do.CancelResponse) == [do.CancelResponse("r2")]
+    assert talking.sent(do.PlayAudio) == []
+    assert talking.sent(do.RequestResponse) == []
+
+
+def test_a_turn_shorter_than_the_way_to_the_model_is_answered_when_that_one_is_over(talking: Line) -> None:
+    talking.post(ev.ModelToolCalled("r", "i", "call1", "order_status", "{}"), ev.ToolFinished("call1", "shipped"))
+    talking.post(ev.CallerSpeechStarted("u1"), ev.ModelResponseStarted("r2", "reply"), ev.CallerSpeechStopped("u1"))
+    talking.commands.clear()
+    talking.post(ev.ModelResponseFinished("r2", "reply", "cancelled"))
+
+    assert talking.sent(do.RequestResponse) == [do.RequestResponse("reply")]
+
+
 def test_a_session_that_takes_over_from_one_that_heard_a_turn_begin_is_made_to_speak(talking: Line) -> None:
     talking.post(ev.CallerSpeechStarted("u1"), ev.ModelLost("reset"), ev.ModelConnected())
     talking.post(ev.ModelConfigured("audio/pcmu", "audio/pcmu"))

@@ -4,6 +4,7 @@ import pytest
 
 from voice_openai_connect.call.commands import RequestResponse
 from voice_openai_connect.call.floor import Floor
+from voice_openai_connect.call.instructions import NO_PAUSE
 
 REPLY, TRANSFER = RequestResponse("reply"), RequestResponse("transfer", "say it")
 GREETING, GOODBYE = RequestResponse("greeting", "say it"), RequestResponse("goodbye", "say it")
@@ -141,3 +142,69 @@ def test_what_the_caller_must_hear_is_asked_for_also_while_they_speak(waiting: R
     floor.request(waiting)
 
     assert floor.finished("interrupted", caller_speaks=True) == [waiting]
+
+
+# --- a response that begins just as the caller speaks
+
+
+@pytest.mark.parametrize("asked", [REPLY, GOODBYE], ids=lambda request: request.purpose)
+def test_what_was_asked_for_before_the_caller_spoke_and_begins_after_it_is_taken_back(asked: RequestResponse) -> None:
+    floor = Floor()
+    floor.request(asked)
+
+    assert floor.started("r1", asked.purpose, caller_speaks=True)
+    assert floor.finished("r1", caller_speaks=True) == []
+    assert floor.free
+
+
+def test_so_is_an_answer_that_the_model_began_by_itself() -> None:
+    assert Floor().started("own", "reply", caller_speaks=True)
+
+
+@pytest.mark.parametrize("asked", [GREETING, TRANSFER], ids=lambda request: request.purpose)
+def test_what_the_caller_must_hear_is_not_taken_back(asked: RequestResponse) -> None:
+    floor = Floor()
+    floor.request(asked)
+
+    assert not floor.started("r1", asked.purpose, caller_speaks=True)
+
+
+def test_what_is_asked_of_a_model_that_hears_no_pause_is_not_taken_back() -> None:
+    floor = Floor()
+    floor.request(RequestResponse("reply", NO_PAUSE))
+
+    assert not floor.started("r1", "reply", caller_speaks=True)
+
+
+def test_nothing_is_taken_back_of_a_caller_who_listens() -> None:
+    floor = Floor()
+    floor.request(REPLY)
+
+    assert not floor.started("r1", "reply")
+    assert floor.finished("r1") == []
+
+
+def test_a_turn_that_has_ended_before_the_response_was_taken_back_is_answered_all_the_same() -> None:
+    floor = Floor()
+    floor.request(REPLY)
+    floor.started("r1", "reply", caller_speaks=True)
+
+    assert floor.finished("r1") == [REPLY]
+
+
+def test_a_sentence_that_waits_comes_instead_of_that_answer() -> None:
+    floor = Floor()
+    floor.started("r1", "reply", caller_speaks=True)
+    floor.request(TRANSFER)
+
+    assert floor.take() == [TRANSFER]
+    assert floor.finished("r1") == []
+
+
+def test_a_model_that_is_gone_has_taken_nothing_back() -> None:
+    floor = Floor()
+    floor.started("r1", "reply", caller_speaks=True)
+    floor.clear()
+    floor.started("r2", "reply")
+
+    assert floor.finished("r2") == []

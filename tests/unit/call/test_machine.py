@@ -146,6 +146,7 @@ def test_a_mark_that_comes_back_because_of_a_clear_is_not_heard(talking: Line) -
     commands = talking.begin_saying("a", ms=1_000)
     talking.post(ev.CallerSpeechStarted("u1"))
     talking.post(*(ev.PlaybackReached(m.name) for m in talking.sent(do.MarkPlayback, commands)))
+    talking.post(ev.CallerSpeechStopped("u1"))
     talking.begin_saying("b", ms=1_000)
 
     assert do.DeleteItem("i-b") in talking.post(ev.CallerSpeechStarted("u2"))

@@ -3,6 +3,7 @@ from random import Random
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.checkpoint import Checkpoint
+from voice_openai_connect.call.instructions import NO_PAUSE
 from voice_openai_connect.call.next_step import FAIL_OPEN, HangUp
 from voice_openai_connect.call.phases import Phase
 from voice_openai_connect.simulator.simulation_promises import Promises
@@ -109,3 +110,45 @@ def test_a_hang_up_without_a_word_is_found() -> None:
     one.ask(do.CloseStream(HangUp()))
 
     assert one.broken == ["at 0 ms: hung up on a caller who had heard nothing since they spoke"]
+
+
+class Speaking(OneStream):
+    """A stream whose call plays whatever the model says, to a caller who speaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        timer = do.SetTimer("model_ready", 5_000)
+        self.stream.call.handle = lambda event, now: (
+            (timer, do.PlayAudio(event.audio)) if isinstance(event, ev.ModelAudio) else (timer,)
+        )
+        self.stream.post(ev.CallerSpeechStarted("u1"))
+
+    def answer(self, purpose: ev.Purpose = "reply") -> None:
+        self.stream.post(ev.ModelResponseStarted("r1", purpose))
+        self.stream.post(ev.ModelAudio("r1", "i1", b"\x01" * 160))
+
+
+def test_an_answer_that_is_spoken_over_the_caller_is_found() -> None:
+    one = Speaking()
+    one.answer()
+
+    assert one.broken == ["at 0 ms: spoke over the caller's words"]
+
+
+def test_what_must_be_said_may_be_spoken_over_the_caller() -> None:
+    one = Speaking()
+    one.answer("greeting")
+
+    assert one.broken == []
+
+
+def test_so_may_what_a_model_says_that_hears_no_pause() -> None:
+    one = Speaking()
+    speaking = one.stream.call.handle
+    one.ask(do.ConnectModel())
+    one.stream.post(ev.CallerSpeechStarted("u1"))
+    one.ask(do.RequestResponse("reply", NO_PAUSE))
+    one.stream.call.handle = speaking
+    one.answer()
+
+    assert one.broken == []
