@@ -144,6 +144,8 @@ MESSAGE_MS: Final = 4_000
 """Keeping a caller's message, which is one write to a table. Then the model has to say that it could not be kept."""
 
 # --- Twilio's side
+REQUEST_HEAD_BYTES: Final = 16_384
+"""Path and headers of a request. Twilio's are one or two kilobytes, and what stands in front of us adds less."""
 WEBHOOK_BODY_BYTES: Final = 32_768
 """Twilio's voice posts are a few kilobytes; larger ones are refused before they are parsed."""
 WEBHOOK_FIELDS: Final = 100
@@ -345,6 +347,8 @@ REQUEST_S: Final = 10.0
 KEEP_ALIVE_S: Final = 130
 """For the next request on an idle connection. A balancer must be the first to let go of it, or it sends a request into
 our close and Twilio is told 502 (AWS, "Troubleshoot your Application Load Balancers"): ours does so after 120 s."""
+UNFINISHED_CONNECTIONS: Final = 500
+"""On which a request is on its way; with more, the oldest are closed. Twilio's take milliseconds."""
 IDLE_CONNECTIONS: Final = 100
 """With more, none is kept for longer than `REQUEST_S`. A balancer needs a few; descriptors are there for callers."""
 STEP_STORE_MS: Final = 700

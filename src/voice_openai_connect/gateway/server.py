@@ -7,10 +7,11 @@ the end of a turn; a third stops at once. A drain may also begin before any sign
 
 import asyncio
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, Literal
 
 import uvicorn
 
@@ -138,6 +139,14 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
+def _http() -> type[asyncio.Protocol] | Literal["auto"]:
+    if sys.platform == "win32":
+        return "auto"  # h11 there, which bounds a head by itself
+    from voice_openai_connect.gateway.http_head import ShortHeads
+
+    return ShortHeads
+
+
 def server_config(
     app: Callable[..., object], *, host: str, port: int, media: type[asyncio.Protocol] | None = None
 ) -> uvicorn.Config:
@@ -149,6 +158,7 @@ def server_config(
         app,  # pyright: ignore[reportArgumentType]  any ASGI application
         host=host,
         port=port,
+        http=_http(),
         ws=media or "websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=limits.TWILIO_MESSAGE_BYTES,

@@ -1,8 +1,9 @@
 """Connections on which a request does not come to its end: opened and left, or fed by the byte.
 
 uvicorn waits for ever for the rest of a head or a body. Each such connection costs a file descriptor, and whoever opens
-enough of them keeps the callers out. Those that are idle after an answer uvicorn closes by itself after `KEEP_ALIVE_S`,
-for a balancer sends its next request on them; there may be `IDLE_CONNECTIONS` of them.
+enough of them keeps the callers out, so there may be `UNFINISHED_CONNECTIONS`. Those that are idle after an answer
+uvicorn closes by itself after `KEEP_ALIVE_S`, for a balancer sends its next request on them; there may be
+`IDLE_CONNECTIONS` of them.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ _Wait = tuple[Exchange | None, bool]
 
 class Unfinished:
     """Ends connections that have been waiting for the rest of the same request for longer than `longest_s`, and idle
-    ones too while there are too many of them."""
+    ones too while there are too many of them. Of too many requests that are on their way, the oldest are ended."""
 
     def __init__(self, longest_s: float) -> None:
         self._longest_s = longest_s
@@ -55,6 +56,10 @@ class Unfinished:
         for connection, ((_, idle), since) in waits.items():
             if now_s - since > self._longest_s and (crowded or not idle):
                 connection.transport.abort()
+        begun = [connection for connection, ((_, idle), _) in waits.items() if not idle]
+        begun.sort(key=lambda connection: waits[connection][1])
+        for connection in begun[: -limits.UNFINISHED_CONNECTIONS]:
+            connection.transport.abort()
 
 
 def _speaks_http(connection: object) -> TypeGuard[HttpConnection]:

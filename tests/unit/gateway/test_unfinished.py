@@ -118,6 +118,18 @@ def test_of_too_many_idle_connections_none_is_kept_for_long(monkeypatch: pytest.
     assert [connection.aborted for connection in (*crowd, busy)] == [True, True, False, False]
 
 
+def test_of_too_many_requests_on_their_way_the_oldest_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "UNFINISHED_CONNECTIONS", 2)
+    young, old, older, idle = Connection(), Connection(), Connection(), Connection()
+    idle.is_answered()
+    unfinished = watch(older, idle, seconds=2)
+    watch(old, older, idle, seconds=2, begin_s=2, unfinished=unfinished)
+    assert not older.aborted
+
+    watch(young, old, older, idle, seconds=1, begin_s=4, unfinished=unfinished)
+    assert [connection.aborted for connection in (young, old, older, idle)] == [False, False, True, False]
+
+
 def test_time_that_an_answer_takes_is_ours() -> None:
     connection = Connection()
     connection.begins()
