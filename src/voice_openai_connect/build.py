@@ -305,6 +305,7 @@ def _front(settings: Settings) -> Front:
         secrets=tuple(secret.get_secret_value() for secret in live if secret),
         person_number=settings.connect_phone_number,
         console_token=settings.console_token.get_secret_value() if settings.console_token else "",
+        digits_after_ms=settings.connect_digits_after_ms,
     )
 
 

@@ -173,6 +173,13 @@ class Settings(OwnFiles):
     ] = Field(description="The name of the DynamoDB table of the handovers, shared with the Lambda")
     aws_endpoint_url_dynamodb: ServiceUrl = Field("", description="Another address of DynamoDB, for tests")
     connect_phone_number: PhoneNumber = Field(description="The number in Amazon Connect that leads to a person")
+    connect_digits_after_ms: int = Field(
+        limits.DIGITS_AFTER_MS,
+        ge=0,
+        le=limits.DIGITS_AFTER_MOST_MS,
+        multiple_of=limits.DIGITS_STEP_MS,
+        description="From Connect's answer to the token's first tone, in steps of 500",
+    )
     connect_instance_id: Annotated[
         str,
         _matching(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "is not an instance id. Copy what follows instance/"),

@@ -128,6 +128,12 @@ NOTE_CHARS: Final = 2_000
 """A message for a call back, and what led to it: a minute of reading on a ticket."""
 TOKEN_DIGITS: Final = 10
 """Ten billion tokens of which a handful are live: guessing one is hopeless. About two seconds of tones."""
+DIGITS_STEP_MS: Final = 500
+"""What a `w` stands for in Twilio's `sendDigits`."""
+DIGITS_AFTER_MS: Final = 2_000
+"""From the contact centre's answer to the first tone: Connect drops what comes before its flow listens."""
+DIGITS_AFTER_MOST_MS: Final = 10_000
+"""With the digits these are 31 characters of the 32 that `sendDigits` is known to take; and the caller waits."""
 TOKEN_TTL_S: Final = 600
 """The caller is dialled within seconds; ten minutes covers a queue of retries and clock skew."""
 TOKEN_DRAWS: Final = 5

@@ -236,6 +236,19 @@ async def test_C2_the_contact_centre_answers_and_misses_the_digits(quick_town: O
         assert (await item_of(town, call)).outcome is Outcome.CONNECTED_WITHOUT_CONTEXT
 
 
+@pytest.mark.parametrize(("after_ms", "arrives"), [("2000", False), ("4000", True)])
+async def test_C2_a_contact_flow_that_begins_late(quick_town: OpenTown, after_ms: str, *, arrives: bool) -> None:
+    """Fault: the contact flow begins three seconds after the answer, and what is pressed before is dropped.
+
+    Hears: a person, who asks what it is about; with a longer `CONNECT_DIGITS_AFTER_MS`, one who knows.
+    """
+    late = {"flow_after_ms": 3_000, "talk_ms": 500}
+    async with quick_town(center=late, settings={"CONNECT_DIGITS_AFTER_MS": after_ms}) as town:
+        await over(await ring(town, *KEY_0))
+
+        assert person_knows(town) is arrives
+
+
 async def test_C3_a_person_who_is_gone_again_within_seconds(quick_town: OpenTown) -> None:
     """Fault: the contact centre takes the call and is gone again after a few seconds.
 

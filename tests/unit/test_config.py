@@ -196,6 +196,8 @@ def test_a_console_token_is_hard_to_guess() -> None:
         ("AWS_REGION", "Sydney"),
         ("DYNAMODB_TABLE_NAME", "a b"),
         ("CONNECT_INSTANCE_ID", "arn:aws:connect:::instance/x"),
+        ("CONNECT_DIGITS_AFTER_MS", "1200"),
+        ("CONNECT_DIGITS_AFTER_MS", "10500"),
         ("CONNECT_QUEUES", "escalation"),
         ("CONNECT_QUEUES", "escalation=A,,priority=B"),
         ("CONNECT_QUEUES", "escalation==A"),

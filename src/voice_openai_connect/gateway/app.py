@@ -123,6 +123,8 @@ class Front:
     person_number: str
     console_token: str = ""
     """Bearer token for operators; empty switches their commands off."""
+    digits_after_ms: int = limits.DIGITS_AFTER_MS
+    """From the person's side's answer to the token's first tone."""
 
 
 def identity_of(call_sid: str, caller: str, called: str) -> CallIdentity:
@@ -292,6 +294,7 @@ class Gateway:
             dial_action_url=lambda attempt: f"{self.front.public_base_url}/twilio/dialed/{attempt}{_REPEATED}",
             ask_again_url=lambda asked: f"{self.front.public_base_url}/twilio/next/{asked}{_REPEATED}",
             dial_seconds=limits.DIAL_SECONDS,
+            digits_after_ms=self.front.digits_after_ms,
         )
 
     # --- the media socket

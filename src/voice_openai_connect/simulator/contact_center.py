@@ -91,6 +91,8 @@ class ContactCenter:
     """From entering the queue to the agent's hello, when one is free."""
     talk_ms: int | None = None
     """After how long the agent hangs up; None leaves that to the caller."""
+    flow_after_ms: int = 0
+    """From the answer to the flow's first block. Keys that are pressed meanwhile are lost, as in Connect."""
     rings_ms: int = 0
     """How long it rings before anything else happens."""
     deaf: bool = False
@@ -134,6 +136,8 @@ class ContactCenter:
         self._enter(contact, "flow")
         line = _PacedLine(end, deaf=self.deaf)
         try:
+            for _ in range(self.flow_after_ms // FRAME_MS):
+                await line.step(SILENCE)
             if await self._run_flow(contact, line):
                 await self._serve(contact, line, end)
         except LineDownError:

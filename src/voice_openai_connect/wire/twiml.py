@@ -11,8 +11,6 @@ from voice_openai_connect import limits
 from voice_openai_connect.call.next_step import AskAgain, DialPerson, HangUp, NextStep, PromiseCallBack
 
 E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
-DIGITS_LEAD: Final = "wwww"
-"""Two seconds (`w` is half a second) for the contact centre to begin listening after it has answered."""
 DIGITS_END: Final = "#"
 
 _DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>'
@@ -80,12 +78,14 @@ def render(
     dial_action_url: Callable[[int], str],
     ask_again_url: Callable[[int], str],
     dial_seconds: int,
+    digits_after_ms: int = limits.DIGITS_AFTER_MS,
 ) -> str:
     """Write a step down. `dial_action_url` gives the URL that Twilio asks after the dial of that attempt,
     `ask_again_url` the one for a question that has been asked so many times already.
 
     Raises ValueError for a token that is not ten ASCII digits and for a number to dial that is not E.164. `timeout`
-    is `dial_seconds`, to which Twilio adds about five of its own.
+    is `dial_seconds`, to which Twilio adds about five of its own. The token's tones begin `digits_after_ms` after the
+    answer, to the half second below.
     """
     response = ET.Element("Response")
     match step:
@@ -93,7 +93,7 @@ def render(
             _say(response, wording, wording.second_try if step.apologise else "")
             _say(response, wording, wording.transfer if step.announce else "")
             action = {"action": dial_action_url(step.attempt), "timeout": str(dial_seconds)}
-            _number(ET.SubElement(response, "Dial", action), person_number, step.token)
+            _number(ET.SubElement(response, "Dial", action), person_number, step.token, digits_after_ms)
         case PromiseCallBack():
             _say(response, wording, wording.call_back)
             _say(response, wording, wording.goodbye)
@@ -118,7 +118,7 @@ def _say(response: ET.Element, wording: Wording, sentence: str) -> None:
     say.text = sentence
 
 
-def _number(dial: ET.Element, person_number: str, token: str) -> None:
+def _number(dial: ET.Element, person_number: str, token: str, digits_after_ms: int) -> None:
     if not E164.fullmatch(person_number):
         raise ValueError("the number to dial must be E.164: + and 7 to 15 digits")
     number = ET.SubElement(dial, "Number")
@@ -126,7 +126,7 @@ def _number(dial: ET.Element, person_number: str, token: str) -> None:
     if token:
         if not _TOKEN.fullmatch(token):
             raise ValueError(f"a token is {limits.TOKEN_DIGITS} ASCII digits")
-        number.set("sendDigits", f"{DIGITS_LEAD}{token}{DIGITS_END}")
+        number.set("sendDigits", f"{'w' * (digits_after_ms // limits.DIGITS_STEP_MS)}{token}{DIGITS_END}")
 
 
 def _document(response: ET.Element) -> str:

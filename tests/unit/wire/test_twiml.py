@@ -8,6 +8,7 @@ from twilio.twiml import voice_response  # pyright: ignore[reportMissingTypeStub
 
 from voice_openai_connect import limits
 from voice_openai_connect.call.next_step import AskAgain, DialPerson, HangUp, NextStep, PromiseCallBack
+from voice_openai_connect.simulator.carrier_twiml import SEND_DIGITS_MAX
 from voice_openai_connect.wire.twiml import Wording, connect_stream, render
 
 HOSTILE = '"><Dial>+19005550100</Dial><x a="&amp;\n'
@@ -24,7 +25,7 @@ twilio: Any = voice_response
 """Twilio's own builder; it has no types."""
 
 
-def written(step: NextStep, wording: Wording = WORDING, person_number: str = PERSON) -> str:
+def written(step: NextStep, wording: Wording = WORDING, person_number: str = PERSON, **more: int) -> str:
     return render(
         step,
         wording=wording,
@@ -32,6 +33,7 @@ def written(step: NextStep, wording: Wording = WORDING, person_number: str = PER
         dial_action_url=lambda attempt: f"https://voice.example.com/twilio/after-dial?attempt={attempt}&x=1",
         ask_again_url=lambda asked: f"https://voice.example.com/twilio/next/{asked}",
         dial_seconds=30,
+        **more,
     )
 
 
@@ -94,6 +96,12 @@ class TestRender:
         dial.number(PERSON, send_digits=f"wwww{TOKEN}#")
         theirs.append(dial)
         assert same(written(DialPerson(token=TOKEN)), theirs)
+
+    @pytest.mark.parametrize(("after_ms", "lead"), [(0, ""), (500, "w"), (4_000, "w" * 8), (10_000, "w" * 20)])
+    def test_the_tones_begin_as_long_after_the_answer_as_is_said(self, after_ms: int, lead: str) -> None:
+        digits = f"{lead}{TOKEN}#"
+        assert len(digits) <= SEND_DIGITS_MAX
+        assert f'sendDigits="{digits}"' in written(DialPerson(token=TOKEN), digits_after_ms=after_ms)
 
     def test_without_a_token_no_digits_are_sent(self) -> None:
         text = written(DialPerson())
