@@ -87,7 +87,8 @@ class Timers:
                 due()
             except Exception as error:  # noqa: BLE001 - one call's mistake must not keep the others' timers waiting
                 self._loop.call_exception_handler({"message": "a timer failed", "exception": error})
-        if self._heap and self._next is None:
+        # One that was set by another while it fired may be later than those that wait.
+        if self._heap and (self._next is None or self._heap[0][0] < self._next_at):
             self._look_at(self._heap[0][0])
 
 

@@ -1,14 +1,16 @@
 """All timers of all calls on one timer of the loop: on a loop whose clock is moved by hand."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
+from random import Random
 from typing import Any, cast
 
 import pytest
 import uvloop
 
 from voice_openai_connect import limits
-from voice_openai_connect.gateway.timers import Timers, timers
+from voice_openai_connect.gateway.timers import Timer, Timers, timers
 
 
 class Handle:
@@ -114,6 +116,43 @@ def test_a_timer_may_set_and_cancel_others_while_it_fires(loop: Loop, wheel: Tim
     wheel.set(1.0, first)
     loop.move_to(2.0)
     assert fired == ["set meanwhile"]
+
+
+def test_one_that_sets_a_later_one_while_it_fires_keeps_none_waiting(loop: Loop, wheel: Timers) -> None:
+    fired: list[str] = []
+    wheel.set(1.0, lambda: wheel.set(9.0, lambda: fired.append("later")) and None)
+    wheel.set(2.0, lambda: fired.append("another call's"))
+    loop.move_to(1.0)
+    loop.move_to(2.0)
+
+    assert fired == ["another call's"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_timer_fires_on_the_first_round_at_which_it_is_due(loop: Loop, wheel: Timers, seed: int) -> None:
+    rng = Random(seed)
+    late: list[tuple[float, float]] = []
+    set_up: list[Timer] = []
+
+    def fire(at: float) -> None:
+        if loop.now != math.ceil(at):
+            late.append((at, loop.now))
+        for _ in range(rng.choice((0, 1, 1, 2))):
+            set_one()
+        if set_up and rng.random() < 0.2:
+            rng.choice(set_up).cancel()
+
+    def set_one() -> None:
+        at = loop.now + rng.uniform(0.1, 9)
+        set_up.append(wheel.set(at, lambda: fire(at)))
+
+    for _ in range(5):
+        set_one()
+    for now in range(1, 60):
+        loop.move_to(now)
+
+    assert len(set_up) > 10
+    assert late == []
 
 
 def test_one_that_fails_keeps_none_waiting(loop: Loop, wheel: Timers) -> None:
