@@ -22,6 +22,9 @@ def lambda_handler(event, context):
         case "hang": time.sleep(600)
         case "wait":
             while not os.path.exists(event["for"]): time.sleep(0.01)
+        case "meet":
+            open(f"{event['at']}/{os.getpid()}", "x").close()
+            while len(os.listdir(event["at"])) < event["others"] + 1: time.sleep(0.01)
         case "large": return {"text": "x" * 200_000}
         case "variables": return dict(os.environ)
         case "imports": return sorted(name for name in sys.modules if name.startswith("voice"))
@@ -54,9 +57,12 @@ def test_one_event_loop_after_the_other_shares_a_warm_process(handler: Path) -> 
     assert [answer["asked"] for answer in answers if isinstance(answer, dict)] == [1, 2]
 
 
-async def test_events_at_the_same_time_run_in_processes_of_their_own(handler: Path) -> None:
-    async with LambdaRuntime(handler, {}) as function:
-        answers = await asyncio.gather(*(function.invoke({"do": "count"}) for _ in range(3)))
+async def test_events_at_the_same_time_run_in_processes_of_their_own(handler: Path, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    meet = {"do": "meet", "at": str(place), "others": 2}
+    async with LambdaRuntime(handler, {}, timeout_s=60) as function:
+        answers = await asyncio.gather(*(function.invoke(meet) for _ in range(3)))
 
     assert [answer["asked"] for answer in answers if isinstance(answer, dict)] == [1, 1, 1]
 
