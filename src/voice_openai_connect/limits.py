@@ -151,7 +151,7 @@ MESSAGE_MS: Final = 4_000
 
 # --- Twilio's side
 REQUEST_HEAD_BYTES: Final = 16_384
-"""Path and headers of a request. Twilio's are one or two kilobytes, and what stands in front of us adds less."""
+"""Of a request, all but its body. Twilio's are one or two kilobytes, and what stands in front of us adds less."""
 WEBHOOK_BODY_BYTES: Final = 32_768
 """Twilio's voice posts are a few kilobytes; larger ones are refused before they are parsed."""
 WEBHOOK_FIELDS: Final = 100

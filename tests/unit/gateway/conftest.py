@@ -2,12 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp
 
+from voice_openai_connect import limits
 from voice_openai_connect.call import commands as do
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.call_item import CallItem
@@ -20,7 +23,9 @@ from voice_openai_connect.call.phases import Phase
 from voice_openai_connect.call.settings import CallIdentity, CallSettings, Intent
 from voice_openai_connect.call.ticket_note import TicketNote
 from voice_openai_connect.gateway.ports import Post, ToolContext
+from voice_openai_connect.gateway.server import DrainingServer, server_config
 from voice_openai_connect.gateway.stream_handler import Outside, StreamHandler
+from voice_openai_connect.simulator.ports import free_port
 from voice_openai_connect.wire.twilio_media import MediaReader
 
 DEADLINE_S = 10
@@ -404,3 +409,27 @@ class Table:
 def table() -> Table:
     """A table that instances share."""
     return Table()
+
+
+@asynccontextmanager
+async def on_a_port(app: ASGIApp, request_s: float = limits.REQUEST_S) -> AsyncGenerator[int]:
+    """Our server with any application behind it, which has nothing to drain."""
+
+    async def drain() -> None:
+        return
+
+    port = free_port()
+    server = DrainingServer(server_config(app, host="127.0.0.1", port=port), drain, lambda: None, request_s=request_s)
+    task = asyncio.create_task(server.serve_within())
+    await server.until_started()
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture
+def serving() -> Callable[..., AbstractAsyncContextManager[int]]:
+    """Serves an application while the block lasts, on the port it gives: `serving(app, request_s)`."""
+    return on_a_port

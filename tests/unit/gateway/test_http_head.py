@@ -1,8 +1,8 @@
-"""A request whose path or headers do not end costs whoever sends it their connection, and nobody else anything."""
+"""A request whose path, headers or trailers do not end costs its sender the connection, and nobody else anything."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from starlette.applications import Starlette
@@ -15,9 +15,9 @@ from websockets.asyncio.client import connect
 
 from voice_openai_connect import limits
 from voice_openai_connect.gateway.http_head import ShortHeads
-from voice_openai_connect.gateway.server import DrainingServer, server_config
-from voice_openai_connect.simulator.ports import free_port
+from voice_openai_connect.gateway.server import server_config
 
+Serving = Callable[..., AbstractAsyncContextManager[int]]
 DEADLINE_S = 30
 PIECE = b"a" * 1_000
 TOO_LONG = limits.REQUEST_HEAD_BYTES // len(PIECE) + 1
@@ -33,22 +33,7 @@ async def echo(websocket: WebSocket) -> None:
     await websocket.close()
 
 
-@asynccontextmanager
-async def serving() -> AsyncGenerator[int]:
-    app = Starlette(routes=[Route("/", size, methods=["POST"]), WebSocketRoute("/", echo)])
-    port = free_port()
-
-    async def drain() -> None:
-        return
-
-    server = DrainingServer(server_config(app, host="127.0.0.1", port=port), drain, lambda: None)
-    task = asyncio.create_task(server.serve_within())
-    await server.until_started()
-    try:
-        yield port
-    finally:
-        server.should_exit = True
-        await task
+APP = Starlette(routes=[Route("/", size, methods=["POST"]), WebSocketRoute("/", echo)])
 
 
 async def answer_to(port: int, *pieces: bytes) -> bytes:
@@ -68,43 +53,62 @@ async def answer_to(port: int, *pieces: bytes) -> bytes:
     [b"POST /", b"POST / HTTP/1.1\r\nX-Long: ", b"POST / HTTP/1.1\r\nX-1: y\r\nX-"],
     ids=["the path", "a header", "a header's name"],
 )
-async def test_a_head_that_does_not_end_is_refused(beginning: bytes) -> None:
-    async with serving() as port:
+async def test_a_head_that_does_not_end_is_refused(serving: Serving, beginning: bytes) -> None:
+    async with serving(APP) as port:
         answer = await answer_to(port, beginning, *[PIECE] * TOO_LONG)
 
     assert answer.startswith(b"HTTP/1.1 431 ")
 
 
-async def test_so_is_one_of_many_headers_and_one_of_a_second_request() -> None:
+async def test_so_is_one_of_many_headers_and_one_of_a_second_request(serving: Serving) -> None:
     header = b"X-Another: " + b"b" * 80 + b"\r\n"
-    enough = (limits.REQUEST_HEAD_BYTES - 100) // len(
-        header
-    ) + 1  # what came after the answer would be answered by a reset
+    # And not one more: what came after the answer would be answered by a reset.
+    enough = (limits.REQUEST_HEAD_BYTES - 100) // len(header) + 1
     first = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-    async with serving() as port:
+    async with serving(APP) as port:
         answer = await answer_to(port, first, b"POST / HTTP/1.1\r\n", *[header] * enough)
 
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"HTTP/1.1 431 " in answer
 
 
-async def test_a_body_may_be_longer_than_a_head() -> None:
+async def test_a_body_may_be_longer_than_a_head(serving: Serving) -> None:
     body = PIECE * TOO_LONG
     head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-    async with serving() as port:
+    async with serving(APP) as port:
         answer = await answer_to(port, head, *[PIECE] * TOO_LONG)
 
     assert answer.endswith(b"\r\n\r\n%d" % len(body))
 
 
-async def test_a_socket_that_was_a_request_once_may_say_as_much_as_it_likes() -> None:
-    async with serving() as port, connect(f"ws://127.0.0.1:{port}/") as socket:
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [0, TOO_LONG], ids=["no body", "a long body"])
+async def test_so_is_what_follows_a_body_and_does_not_end(serving: Serving, before: int) -> None:
+    body = [b"%x\r\n%s\r\n" % (len(PIECE), PIECE)] * before
+    async with serving(APP) as port:
+        answer = await answer_to(port, CHUNKED, *body, b"0\r\nX-Sum: ", *[PIECE] * TOO_LONG)
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_body_in_chunks_may_be_longer_too_and_have_something_follow_it(serving: Serving) -> None:
+    body = [b"%x\r\n%s\r\n" % (len(PIECE), PIECE)] * TOO_LONG
+    async with serving(APP) as port:
+        answer = await answer_to(port, CHUNKED, *body, b"0\r\nX-Sum: ", PIECE, b"\r\n\r\n")
+
+    assert answer.endswith(b"\r\n\r\n%d" % (len(PIECE) * TOO_LONG))
+
+
+async def test_a_socket_that_was_a_request_once_may_say_as_much_as_it_likes(serving: Serving) -> None:
+    async with serving(APP) as port, connect(f"ws://127.0.0.1:{port}/") as socket:
         await socket.send("c" * 3 * limits.REQUEST_HEAD_BYTES)
         assert await asyncio.wait_for(socket.recv(), DEADLINE_S) == str(3 * limits.REQUEST_HEAD_BYTES)
 
 
-async def test_nonsense_is_answered_as_ever() -> None:
-    async with serving() as port:
+async def test_nonsense_is_answered_as_ever(serving: Serving) -> None:
+    async with serving(APP) as port:
         assert (await answer_to(port, b"\x00\x01\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
 
 
@@ -154,3 +158,10 @@ async def test_a_head_that_is_nonsense_and_too_long_gets_one_answer() -> None:
     connected(wire).data_received(b"POST / HTTP/1.1\r\n" + b"\x00" + PIECE * TOO_LONG)
 
     assert wire.written.count(b"HTTP/1.1 ") == 1
+
+
+async def test_a_request_that_has_come_whole_is_not_refused_as_well() -> None:
+    wire = Wire()
+    connected(wire).data_received(b"POST / HTTP/1.1\r\nHost: x\r\nX: " + PIECE * TOO_LONG + b"\r\n\r\n")
+
+    assert not wire.closed

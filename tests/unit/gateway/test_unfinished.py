@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +18,10 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 
 from voice_openai_connect import limits
-from voice_openai_connect.gateway.server import DrainingServer, server_config
+from voice_openai_connect.gateway.server import server_config
 from voice_openai_connect.gateway.unfinished import Unfinished
-from voice_openai_connect.simulator.ports import free_port
 
+Serving = Callable[..., AbstractAsyncContextManager[int]]
 LONGEST_S = 10.0
 DEADLINE_S = 30
 
@@ -176,28 +176,12 @@ async def echo(websocket: WebSocket) -> None:
     await websocket.close()
 
 
-@asynccontextmanager
-async def serving(*, request_s: float) -> AsyncGenerator[int]:
-    app = Starlette(routes=[Route("/", read_all, methods=["POST"]), WebSocketRoute("/socket", echo)])
-    port = free_port()
-    config = server_config(app, host="127.0.0.1", port=port)
-
-    async def drain() -> None:
-        return
-
-    server = DrainingServer(config, drain, lambda: None, request_s=request_s)
-    task = asyncio.create_task(server.serve_within())
-    await server.until_started()
-    try:
-        yield port
-    finally:
-        server.should_exit = True
-        await task
+APP = Starlette(routes=[Route("/", read_all, methods=["POST"]), WebSocketRoute("/socket", echo)])
 
 
-async def test_peers_that_send_only_so_much_are_cut_off_and_an_open_socket_stays() -> None:
+async def test_peers_that_send_only_so_much_are_cut_off_and_an_open_socket_stays(serving: Serving) -> None:
     body = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab"
-    async with serving(request_s=0.5) as port, connect(f"ws://127.0.0.1:{port}/socket") as socket:
+    async with serving(APP, request_s=0.5) as port, connect(f"ws://127.0.0.1:{port}/socket") as socket:
         peers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         for (_, writer), sent in zip(peers, (b"", b"POST / HT", body), strict=True):
             writer.write(sent)
@@ -210,9 +194,9 @@ async def test_peers_that_send_only_so_much_are_cut_off_and_an_open_socket_stays
         assert await asyncio.wait_for(socket.recv(), DEADLINE_S) == "still here"
 
 
-async def test_an_idle_connection_takes_another_request_long_after_the_first() -> None:
+async def test_an_idle_connection_takes_another_request_long_after_the_first(serving: Serving) -> None:
     request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-    async with serving(request_s=0.5) as port:
+    async with serving(APP, request_s=0.5) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request)
         await asyncio.wait_for(reader.readuntil(b"ok"), DEADLINE_S)
