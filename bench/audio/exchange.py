@@ -6,6 +6,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,6 +22,8 @@ API_KEY: Final = "sk-bench"
 MODEL: Final = "gpt-realtime-2.1"
 READY_S: Final = 10.0
 """From the first ring to a model that talks."""
+LOOK_S: Final = 0.01
+"""How often it is looked for calls that are not over."""
 
 
 class Call:
@@ -90,6 +93,8 @@ class Exchange:
             self.engine, opened.line, call_sid=call.sid, stream_sid=stream_sid, tally=self._tally
         )
         caller.begin(call.number, opened.parameters, self._random.randrange(SLOTS))
+        if call.leaves:  # since before the line was open
+            caller.leave()
         await edge.report(opened, call.sid, call.phone, "stream-started", stream_sid)
         ending = await caller.ended
         self.calls.pop(call.number, None)
@@ -130,6 +135,10 @@ class Exchange:
         """Everybody hangs up, then all is closed. How many sessions of the model were open `settle_s` after that."""
         for call in list(self.calls.values()):
             self.hang_up(call)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READY_S):
+                while self.calls:  # noqa: ASYNC110 - some have been ringing until now
+                    await asyncio.sleep(LOOK_S)
         if self._lives:
             await asyncio.wait(self._lives, timeout=READY_S)
         await asyncio.sleep(settle_s)

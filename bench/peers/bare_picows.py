@@ -73,6 +73,7 @@ class Caller(Joining):
         self._stream_sid = ""
         self._model: Model | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._gone = False
 
     def on_text(self, text: memoryview) -> None:
         """A message from Twilio."""
@@ -91,6 +92,7 @@ class Caller(Joining):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
         """Called by picows."""
+        self._gone = True
         if self._model is not None:
             self._model.hang_up()
 
@@ -107,6 +109,8 @@ class Caller(Joining):
         model = Model(self)
         await ws_connect(lambda: model, URL, extra_headers=headers)
         self._model = model
+        if self._gone:
+            model.hang_up()
 
 
 class Model(Joining):
