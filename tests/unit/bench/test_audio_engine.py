@@ -22,11 +22,12 @@ from voice_openai_connect.call.holding_sound import holding_sound
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None, reason="the engine is built with a C compiler, for Linux"
 )
+DEADLINE_S = 20
 STREAM = "MZ" + "1" * 32
 
 
 async def eventually(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         while not condition():  # noqa: ASYNC110 - the engine is C and knows no events of asyncio's
             await asyncio.sleep(0.001)
 
@@ -44,7 +45,7 @@ class Line:
     async def sent(self, event: str, count: int) -> list[dict[str, Any]]:
         """The next messages of this kind from the caller."""
         loop, found = asyncio.get_running_loop(), list[dict[str, Any]]()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             while len(found) < count:
                 for _, body in self.reader.feed(await loop.sock_recv(self.far, 65_536)):
                     message = json.loads(body)

@@ -7,6 +7,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bench.load.sockets import Ending, LightSocket, connect
 
+DEADLINE_S = 20
 URL = "wss://voice.example.com/twilio/stream/ticket"
 
 
@@ -74,7 +75,7 @@ async def test_how_a_connection_ended_is_told_once(
     else:
         light.close()
 
-    assert await asyncio.wait_for(future, 5) == ending
+    assert await asyncio.wait_for(future, DEADLINE_S) == ending
     assert not light.open
 
 

@@ -11,6 +11,8 @@ from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.gateway.checkpoint_keeper import CheckpointKeeper
 from voice_openai_connect.gateway.timers import timers
 
+DEADLINE_S = 20
+
 
 class Table:
     """Writes when it is let; fails when it is told to."""
@@ -72,7 +74,7 @@ async def test_of_several_that_wait_only_the_last_is_written_and_never_before_an
         keeping.keep(Checkpoint(resumes=number))
         await asyncio.sleep(0)
     table.open.set()
-    await asyncio.wait_for(keeping.settled(), 5)
+    await asyncio.wait_for(keeping.settled(), DEADLINE_S)
 
     assert table.written == [0, 4]
     assert len(timers()) == 0, "no bound of a write outlives it, and cuts the next one short"
@@ -87,7 +89,7 @@ async def test_an_outcome_is_never_followed_by_an_earlier_checkpoint() -> None:
     keeping.close(Outcome.CONTAINED)
     keeping.keep(Checkpoint(resumes=3))
     table.open.set()
-    await asyncio.wait_for(keeping.closed(), 5)
+    await asyncio.wait_for(keeping.closed(), DEADLINE_S)
 
     assert table.written == [Outcome.CONTAINED]
 
@@ -99,9 +101,9 @@ async def test_the_words_of_a_call_are_looked_for_only_if_there_may_be_any(resum
     table.open.set()
     if kept:
         keeping.keep(Checkpoint())
-        await asyncio.wait_for(keeping.settled(), 5)
+        await asyncio.wait_for(keeping.settled(), DEADLINE_S)
     keeping.close(Outcome.CONTAINED)
-    await asyncio.wait_for(keeping.closed(), 5)
+    await asyncio.wait_for(keeping.closed(), DEADLINE_S)
 
     assert table.words_kept is (resumed or kept)
 
@@ -110,11 +112,11 @@ async def test_nobody_waits_for_the_end_of_a_call_to_be_written_before_the_strea
     table = Table()
     keeping = keeper(table, [])
     keeping.close(Outcome.CONTAINED)
-    await asyncio.wait_for(keeping.settled(), 5)
+    await asyncio.wait_for(keeping.settled(), DEADLINE_S)
     assert table.written == []
 
     table.open.set()
-    await asyncio.wait_for(keeping.closed(), 5)
+    await asyncio.wait_for(keeping.closed(), DEADLINE_S)
     assert table.written == [Outcome.CONTAINED]
 
 
@@ -127,7 +129,7 @@ async def test_the_end_of_a_call_hurries_no_other_calls_checkpoints() -> None:
     await asyncio.sleep(0)
     keeping.close(Outcome.CONTAINED)
     keeping.hasten()
-    await asyncio.wait_for(keeping.closed(), 5)
+    await asyncio.wait_for(keeping.closed(), DEADLINE_S)
 
     assert (table.written, hastened) == ([Outcome.CONTAINED], [])
 
@@ -138,10 +140,10 @@ async def test_a_write_that_fails_is_told_and_the_next_one_is_made() -> None:
     table.open.set()
     table.broken = True
     keeping.keep(Checkpoint())
-    await asyncio.wait_for(keeping.settled(), 5)
+    await asyncio.wait_for(keeping.settled(), DEADLINE_S)
     table.broken = False
     keeping.keep(Checkpoint(resumes=3))
-    await asyncio.wait_for(keeping.settled(), 5)
+    await asyncio.wait_for(keeping.settled(), DEADLINE_S)
 
     assert failures == ["checkpoint"]
     assert table.written == [3]
@@ -155,7 +157,7 @@ async def test_a_store_that_will_not_even_begin_costs_that_checkpoint_only() -> 
     keeping.keep(Checkpoint())
     table.refuses = False
     keeping.keep(Checkpoint(resumes=3))
-    await asyncio.wait_for(keeping.settled(), 5)
+    await asyncio.wait_for(keeping.settled(), DEADLINE_S)
 
     assert failures == ["checkpoint"]
     assert table.written == [3]
@@ -167,17 +169,17 @@ async def test_a_write_that_takes_too_long_is_told_and_taken_back(monkeypatch: p
     keeping = keeper(table, failures)
     keeping.keep(Checkpoint(resumes=1))
     keeping.keep(Checkpoint(resumes=2))
-    await asyncio.wait_for(keeping.settled(), 5)
+    await asyncio.wait_for(keeping.settled(), DEADLINE_S)
     table.open.set()
     keeping.keep(Checkpoint(resumes=3))
-    await asyncio.wait_for(keeping.settled(), 5)
+    await asyncio.wait_for(keeping.settled(), DEADLINE_S)
 
     assert failures == ["checkpoint", "checkpoint"]
     assert table.written == [3]
 
 
 async def test_nothing_kept_means_nothing_to_wait_for() -> None:
-    await asyncio.wait_for(keeper(Table(), []).settled(), 5)
+    await asyncio.wait_for(keeper(Table(), []).settled(), DEADLINE_S)
 
 
 async def test_once_stopped_it_writes_nothing_more_not_even_what_was_waiting() -> None:
@@ -201,7 +203,7 @@ async def test_whoever_waits_for_it_to_settle_waits_for_no_other_calls_checkpoin
     keeping.keep(Checkpoint(resumes=1))
     await asyncio.sleep(0)
     keeping.keep(Checkpoint(resumes=2))
-    await asyncio.wait_for(keeping.settled(), 5)
+    await asyncio.wait_for(keeping.settled(), DEADLINE_S)
 
     assert (table.written, failures) == ([1, 2], [])
 
@@ -210,7 +212,7 @@ async def test_a_checkpoint_whose_write_has_not_begun_is_hastened_too() -> None:
     table = gathering_table()
     keeping = keeper(table, failures := list[str]())
     keeping.keep(Checkpoint(resumes=1))
-    await asyncio.wait_for(keeping.settled(), 5)
+    await asyncio.wait_for(keeping.settled(), DEADLINE_S)
 
     assert (table.written, failures) == ([1], [])
 
@@ -220,7 +222,7 @@ async def test_what_comes_after_the_end_of_the_stream_is_not_gathered() -> None:
     keeping = keeper(table, failures := list[str]())
     keeping.hasten()
     keeping.keep(Checkpoint(resumes=1))
-    await asyncio.wait_for(keeping.settled(), 5)
+    await asyncio.wait_for(keeping.settled(), DEADLINE_S)
 
     assert (table.written, failures) == ([1], [])
 
@@ -231,7 +233,7 @@ async def test_that_a_person_is_needed_is_not_gathered_nor_what_was_before_it() 
     keeping.keep(Checkpoint(resumes=1))
     await asyncio.sleep(0)
     keeping.keep(Checkpoint(resumes=2, person_needed=True))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         while len(table.written) < 2:  # noqa: ASYNC110 - `settled` would hasten it
             await asyncio.sleep(0)
 

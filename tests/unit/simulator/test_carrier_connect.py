@@ -15,6 +15,7 @@ from voice_openai_connect.simulator.carrier_twiml import Stream
 from voice_openai_connect.simulator.carrier_webhooks import Routes, signer
 from voice_openai_connect.simulator.ports import free_port
 
+DEADLINE_S = 20
 URL = "wss://voice.example.com/twilio/stream/t1"
 
 
@@ -68,7 +69,7 @@ class Visit:
         return MediaStream(socket, "AC1", "CA1", lambda code, _: self.codes.append(code), lambda: 0)
 
     async def run(self, *, entered: Callable[[], None] = lambda: None) -> str:
-        return await asyncio.wait_for(self.leg.run(self.make, lambda _: entered()), 5)
+        return await asyncio.wait_for(self.leg.run(self.make, lambda _: entered()), DEADLINE_S)
 
     @property
     def events(self) -> list[str]:
@@ -130,7 +131,7 @@ async def test_a_stream_that_is_left_is_reported_as_stopped(door: Door) -> None:
     door.behave = listen
     visit, entered = Visit(door.base), asyncio.Event()
     running = asyncio.create_task(visit.run(entered=entered.set))
-    await asyncio.wait_for(entered.wait(), 5)
+    await asyncio.wait_for(entered.wait(), DEADLINE_S)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -21,7 +21,7 @@ async def test_a_hanging_answer_never_comes_and_does_not_hold_up_the_end() -> No
     async with (
         asyncio.timeout(20),
         script.serving() as url,
-        httpx2.AsyncClient(base_url=url, trust_env=False, timeout=0.1) as client,
+        httpx2.AsyncClient(base_url=url, trust_env=False, timeout=httpx2.Timeout(20, read=0.1)) as client,
     ):
         with pytest.raises(httpx2.ReadTimeout):
             await client.get("/")
