@@ -152,12 +152,15 @@ class Call:
     @_dispatch.on(ev.PlaybackReached)
     def _playback_reached(self, event: ev.PlaybackReached, now: int) -> list[Command]:
         self._speech.reached(event.name, now)
-        return self._last_words_heard(now) + self._between_turns()
+        return self._if_all_heard(now)
 
     @_dispatch.when(MARKS_TIMER)
     def _marks_late(self, now: int) -> list[Command]:
         """No mark has come back for a while: what should have, may have been heard all the same."""
-        return self._speech.look(now) + self._last_words_heard(now) + self._between_turns()
+        return self._speech.look(now) + self._if_all_heard(now)
+
+    def _if_all_heard(self, now: int) -> list[Command]:
+        return self._last_words_heard(now) + self._between_turns() if self._speech.all_heard else []
 
     @_dispatch.on(ev.StreamStopped, ev.StreamLost)
     def _line_ended(self, event: ev.Event, now: int) -> list[Command]:
