@@ -124,7 +124,8 @@ class Counter:
         # Made once: reading the system's certificates takes longer than setting a call up.
         self._tls = ssl.create_default_context() if settings.openai_base_url.startswith("https:") else None
         self._open_model = open_model or self._open_realtime
-        self.breaker = ModelBreaker(lambda: self._open_model(NOBODY), ModelWatch(metrics))
+        self._model_watch = ModelWatch(metrics)
+        self.breaker = ModelBreaker(lambda: self._open_model(NOBODY), self._model_watch)
         self._services = services
         self._sessions = sessions
         self._metrics = metrics
@@ -162,6 +163,7 @@ class Counter:
             safety_identifier=_pseudonym(identity.caller_phone, settings),
             open_socket=_MODEL_SOCKETS[settings.media_socket],
             tls=self._tls,
+            limit_left=self._model_watch.limit_left,
         )
 
 

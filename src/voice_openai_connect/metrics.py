@@ -27,6 +27,7 @@ ENDINGS: Final = frozenset({"handed_over", "goodbye", "caller_left", "line_lost"
 CRM_NOT_ASKED: Final = frozenset({"crm_off", "withheld", "no_number"})
 """Why a contact or a ticket may be missing without anything being wrong with the CRM."""
 
+_Merge = Literal["livesum", "livemax", "livemostrecent"]
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _TURN_S: Final = (0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _CLEAR_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
@@ -54,6 +55,9 @@ class Labels:
         return name
 
 
+_limit_name: Final = Labels(frozenset({"requests", "tokens"}))
+
+
 class Metrics:
     """Everything that is counted, and the exposition of it: of this process, or of all that count in `shared`."""
 
@@ -64,6 +68,9 @@ class Metrics:
         self._labels: dict[MetricWrapperBase, tuple[Labels, ...]] = {}
         self._active = self._gauge("active_calls", "Calls that the assistant is in at this moment", "livesum")
         self._model_down = self._gauge("model_down", "1 while new calls go straight to a person", "livemax")
+        self._limit_left = self._gauge(
+            "model_limit_left_ratio", "What is left of OpenAI's rate limits (0 to 1)", "livemostrecent", "limit"
+        )
         self._lag = self._gauge("loop_lag_seconds", "How late the event loop is, smoothed", "livemax")
         self._call_s = self._histogram("call_seconds", "Length of calls with the assistant", _CALL_S)
         self._first_audio = self._histogram(
@@ -183,6 +190,10 @@ class Metrics:
         """The model went down, or is back."""
         self._model_down.set(down)
 
+    def model_limit_left(self, limit: str, share: float) -> None:
+        """So much of a rate limit is left: 0 to 1."""
+        self._limit_left.labels(_limit_name(limit)).set(share)
+
     def loop_lag(self, seconds: float) -> None:
         """How late the event loop is."""
         self._lag.set(seconds)
@@ -278,8 +289,9 @@ class Metrics:
         self._labels[counter] = (*(Labels() for _ in labels), *map(Labels, known.values()))
         return counter
 
-    def _gauge(self, name: str, text: str, merge: Literal["livesum", "livemax"], *labels: str) -> Gauge:
-        """`merge` says what several workers that live make together: what is theirs adds up, what all see does not."""
+    def _gauge(self, name: str, text: str, merge: _Merge, *labels: str) -> Gauge:
+        """`merge` says what several workers that live make together: what is theirs adds up, what all see does not; of
+        what is news, the latest counts."""
         return Gauge(f"voice_connect_{name}", text, labels, registry=self.registry, multiprocess_mode=merge)
 
     def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:

@@ -125,6 +125,10 @@ class ModelWatch:
         self._metrics.model_is_down(down=False)
         _log.info("model_back")
 
+    def limit_left(self, limit: str, share: float) -> None:
+        """So much of a limit of the account is left, as the model said when it began an answer."""
+        self._metrics.model_limit_left(limit, share)
+
     def failed(self, what: str, error: BaseException) -> None:
         """A probe broke that should only fail."""
         self._metrics.broke(what.replace(" ", "_"))

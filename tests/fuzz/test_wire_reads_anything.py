@@ -67,7 +67,7 @@ OPENAI: list[dict[str, Any]] = [
     {"type": "response.output_audio_transcript.delta", "delta": "x"} | SPOKEN,
     {"type": "response.output_audio_transcript.done", "transcript": "x"} | SPOKEN,
     {"type": "response.output_item.done", "response_id": "r", "item": CALL},
-    {"type": "rate_limits.updated", "rate_limits": []},
+    {"type": "rate_limits.updated", "rate_limits": [{"name": "tokens", "limit": 10, "remaining": 5}]},
 ]
 
 ERRORS = {

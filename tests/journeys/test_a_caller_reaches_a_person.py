@@ -267,7 +267,9 @@ async def test_a_caller_who_hangs_up_leaves_no_session_no_socket_and_no_task(tow
         _, pending = await asyncio.wait(leftovers, timeout=END_S)
         assert pending == set()
     assert town.parts.sessions.live == {}
-    assert b"voice_connect_active_calls 0.0" in town.parts.metrics.render()
+    metrics = town.parts.metrics.render()
+    assert b"voice_connect_active_calls 0.0" in metrics
+    assert b'voice_connect_model_limit_left_ratio{limit="requests"} 0.9975' in metrics
 
 
 async def test_a_withheld_number_is_handed_over_with_a_ticket_and_without_a_contact(town: Town) -> None:

@@ -134,8 +134,12 @@ def test_what_belongs_to_no_call_is_counted() -> None:
     metrics.broke("call")
     metrics.loop_lag(0.125)
     metrics.model_is_down(down=True)
+    metrics.model_limit_left("tokens", 0.9)
+    metrics.model_limit_left("tokens", 0.5)
+    metrics.model_limit_left("a_new_one", 0.1)
 
     seen = samples(metrics)
+    assert (seen["model_limit_left_ratio", "tokens"], seen["model_limit_left_ratio", "other"]) == (0.5, 0.1)
     assert seen["refused_total", "bad_signature", "webhook"] == 1
     assert (seen["caller_frames_total",], seen["caller_frames_lost_total",]) == (100, 2)
     assert seen["dynamodb_throttles_total",] == 1
@@ -214,6 +218,7 @@ for call in range(calls):
     metrics.observe(Tell(Fact.ESCALATED, "key"))
     metrics.observe(Tell(Fact.FIRST_AUDIO, value_ms=700))
 metrics.loop_lag(lag)
+metrics.model_limit_left("tokens", 1 / (1 + calls))
 print(metrics.render().decode(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -236,6 +241,13 @@ def test_whichever_worker_is_asked_shows_the_sum_of_all(tmp_path: Path) -> None:
     assert seen["first_audio_seconds_count",] == seen["first_audio_seconds_bucket", "0.8"] == 7
     assert seen["first_audio_seconds_sum",] == pytest.approx(4.9)
     assert seen["loop_lag_seconds",] == 3
+
+
+def test_of_what_all_workers_are_told_the_latest_counts(tmp_path: Path) -> None:
+    after_a_worker(tmp_path, 0, calls=3)
+    seen = after_a_worker(tmp_path, 1, calls=1)
+
+    assert seen["model_limit_left_ratio", "tokens"] == 0.5
 
 
 def test_what_a_killed_worker_counted_stays_and_what_was_live_in_it_goes(tmp_path: Path) -> None:

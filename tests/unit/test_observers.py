@@ -174,6 +174,14 @@ def test_a_model_that_is_down_is_one_warning_and_a_gauge_until_it_is_back(lines:
     assert b"voice_connect_model_down 0.0" in metrics.render()
 
 
+def test_what_is_left_of_a_limit_of_the_model_is_a_gauge_and_not_in_the_log(lines: io.BytesIO) -> None:
+    metrics = Metrics()
+    ModelWatch(metrics).limit_left("tokens", 0.25)
+
+    assert b'voice_connect_model_limit_left_ratio{limit="tokens"} 0.25' in metrics.render()
+    assert lines.getvalue() == b""
+
+
 def test_a_probe_that_breaks_is_named_without_its_words(lines: io.BytesIO) -> None:
     metrics = Metrics()
     ModelWatch(metrics).failed("model probe", ValueError("what was sent"))

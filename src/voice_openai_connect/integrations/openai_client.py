@@ -84,6 +84,7 @@ class RealtimeLeg:
         safety_identifier: str = "",
         open_socket: OpenModelSocket = open_picows,
         tls: ssl.SSLContext | None = None,
+        limit_left: Callable[[str, float], None] | None = None,
     ) -> None:
         self.bad_messages = 0
         """Messages of the model that could not be read."""
@@ -93,7 +94,7 @@ class RealtimeLeg:
         if safety_identifier:
             self._headers["OpenAI-Safety-Identifier"] = safety_identifier
         self._transcoder = _transcoder() if settings.audio_format == "audio/pcm" else None
-        self._reader = RealtimeReader()
+        self._reader = RealtimeReader(limit_left)
         self._requests = 0
         self._open_socket = open_socket
         self._tls = tls

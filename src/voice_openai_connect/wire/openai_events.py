@@ -1,6 +1,7 @@
 """OpenAI Realtime (GA): what it sends, read into events of the call."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Final, cast, get_args
 
 from voice_openai_connect import limits
@@ -38,15 +39,19 @@ CLOSED_BY_POLICY: Final = 4000
 
 
 class RealtimeReader:
-    """Reads the messages of one session, in the order they came."""
+    """Reads the messages of one session, in the order they came.
 
-    def __init__(self) -> None:
+    `limit_left` is told how much of a limit of the account is left: its name, and the share, 0 to 1.
+    """
+
+    def __init__(self, limit_left: Callable[[str, float], None] | None = None) -> None:
         self.expires_at: float | None = None
         """When the service will end the session (epoch seconds), once it has said so."""
         self.unknown: dict[str, int] = {}
         """Types that are documented nowhere we know of, and how often they came. At most `UNKNOWN_NAMES` names."""
         self._configured = False
         self._purposes: dict[str, Purpose] = {}
+        self._limit_left = limit_left
 
     def read(self, text: str) -> tuple[Event, ...]:
         """What one message means for the call; often nothing.
@@ -87,6 +92,14 @@ class RealtimeReader:
                 return (events.ModelConfigured(_format_name(audio.input), _format_name(audio.output)),)
             case msg.Refusal():
                 return (self._refused(message.error),)
+            case msg.RateLimits():
+                self._tell_limits(message)
+                return ()
+
+    def _tell_limits(self, message: msg.RateLimits) -> None:
+        if self._limit_left is not None:
+            for name, share in msg.limits_left(message).items():
+                self._limit_left(name, share)
 
     def _response_started(self, response: msg.StartedResponse) -> Event:
         purpose = _purpose(response.metadata)
@@ -126,7 +139,9 @@ _OfResponse = msg.AudioDelta | msg.TranscriptDelta | msg.AudioDone | msg.Transcr
 _OF_A_RESPONSE: Final = (msg.AudioDelta, msg.TranscriptDelta, msg.AudioDone, msg.TranscriptDone, msg.ItemDone)
 _OfTurn = msg.SpeechStarted | msg.SpeechStopped | msg.TimeoutTriggered | msg.Transcribed | msg.NotTranscribed
 _OF_A_TURN: Final = (msg.SpeechStarted, msg.SpeechStopped, msg.TimeoutTriggered, msg.Transcribed, msg.NotTranscribed)
-_OfSession = msg.ResponseCreated | msg.ResponseDone | msg.SessionCreated | msg.SessionUpdated | msg.Refusal
+_OfSession = (
+    msg.ResponseCreated | msg.ResponseDone | msg.SessionCreated | msg.SessionUpdated | msg.Refusal | msg.RateLimits
+)
 
 
 def _of_turn(message: _OfTurn) -> tuple[Event, ...]:

@@ -8,7 +8,8 @@ from typing import Any, Final, Literal, Union
 
 import msgspec
 
-from voice_openai_connect.wire.strict_json import decode_known
+from voice_openai_connect.wire.errors import WireError
+from voice_openai_connect.wire.strict_json import decode, decode_known
 
 WHAT: Final = "a message of the model"
 
@@ -165,6 +166,12 @@ class ResponseDone(Message, tag="response.done"):
     response: FinishedResponse
 
 
+class RateLimits(Message, tag="rate_limits.updated"):
+    """How much of the account's limits is left. Read by `limits_left`."""
+
+    rate_limits: msgspec.Raw = msgspec.Raw(b"[]")
+
+
 class AudioDelta(Message, tag="response.output_audio.delta"):
     """A piece of the model's voice; msgspec decodes the base64."""
 
@@ -216,6 +223,7 @@ Used = (
     | AudioDone
     | TranscriptDone
     | ItemDone
+    | RateLimits
     | SessionCreated
     | SessionUpdated
     | Refusal
@@ -242,7 +250,6 @@ PASSED_OVER: Final = frozenset(
         "output_audio_buffer.cleared",
         "output_audio_buffer.started",
         "output_audio_buffer.stopped",
-        "rate_limits.updated",
         "response.content_part.added",
         "response.content_part.done",
         "response.function_call_arguments.delta",
@@ -261,6 +268,14 @@ PASSED_OVER: Final = frozenset(
 """Documented types from which nothing follows for a call."""
 
 
+class _Limit(msgspec.Struct):
+    """As OpenAI's reference has it, where each of these may be missing."""
+
+    name: str | None = None
+    limit: float | None = None
+    remaining: float | None = None
+
+
 class _Head(msgspec.Struct, rename={"kind": "type"}):
     kind: str
 
@@ -273,9 +288,24 @@ class _PassedOver(Message):
 _passed_over: Final = [msgspec.defstruct("_PassedOver", [], bases=(_PassedOver,), tag=kind) for kind in PASSED_OVER]
 _documented: Final = msgspec.json.Decoder[Used | _PassedOver](Union[Used, *_passed_over])
 _head: Final = msgspec.json.Decoder(_Head)
+_limits: Final = msgspec.json.Decoder(list[_Limit])
 
 
 def decode_message(text: str) -> Used | str:
     """The message, or the name of its type if it is not one that we use. Raises WireError if it cannot be read."""
     message = decode_known(_documented, _head, USED, text, WHAT)
     return str(message.__struct_config__.tag) if isinstance(message, _PassedOver) else message
+
+
+def limits_left(message: RateLimits) -> dict[str, float]:
+    """The share of each limit (`requests`, `tokens`) that is left: 0 to 1. Empty if it cannot be read: good to know is
+    all it is, and a session does not end for that."""
+    try:
+        told = decode(_limits, bytes(message.rate_limits), WHAT)
+    except WireError:
+        return {}
+    return {
+        each.name: min(max(each.remaining / each.limit, 0.0), 1.0)
+        for each in told
+        if each.name and each.limit and each.remaining is not None
+    }

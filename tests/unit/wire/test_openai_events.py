@@ -363,8 +363,31 @@ class TestWhatCannotBeRead:
 
     def test_documented_types_that_we_do_not_need_are_not_counted(self) -> None:
         reader = RealtimeReader()
-        assert reader.read(message("rate_limits.updated", rate_limits=[])) == ()
+        assert reader.read(message("input_audio_buffer.cleared")) == ()
         assert reader.unknown == {}
+
+
+class TestLimits:
+    LEFT = message(
+        "rate_limits.updated",
+        rate_limits=[
+            {"name": "requests", "limit": 400, "remaining": 399, "reset_seconds": 0.3},
+            {"name": "tokens", "limit": 200_000, "remaining": 50_000, "reset_seconds": 45.0},
+        ],
+    )
+
+    def test_what_is_left_of_the_account_s_limits_is_told_and_no_news_to_the_call(self) -> None:
+        told: dict[str, float] = {}
+        assert RealtimeReader(told.__setitem__).read(self.LEFT) == ()
+        assert told == {"requests": 0.9975, "tokens": 0.25}
+
+    def test_nobody_needs_to_listen(self) -> None:
+        assert RealtimeReader().read(self.LEFT) == ()
+
+    def test_limits_that_cannot_be_read_are_no_bad_message(self) -> None:
+        told: dict[str, float] = {}
+        assert RealtimeReader(told.__setitem__).read('{"type":"rate_limits.updated","rate_limits":7}') == ()
+        assert told == {}
 
 
 class TestTheSocket:
