@@ -1,5 +1,6 @@
 """docs/performance.md, from the rows of a run. The sentences are written here; every figure is put in from the run."""
 
+import math
 import platform
 import statistics
 import sysconfig
@@ -58,7 +59,8 @@ class Group:
 
 
 def groups(rows: Sequence[Row], *, set_up: bool = False) -> list[Group]:
-    """Rows put together, in the order of cost."""
+    """Rows put together, in the order of cost; without the rungs of ladders."""
+    rows = [row for row in rows if not row.rung]
     keys = dict.fromkeys((row.tls, row.calls, row.sut) for row in rows if row.set_up is set_up)
     found = [
         Group(sut, calls, tls, tuple(r for r in rows if (r.tls, r.calls, r.sut, r.set_up) == (tls, calls, sut, set_up)))
@@ -113,10 +115,11 @@ def machine() -> str:
 
 def soundness(rows: Sequence[Row]) -> str:
     """Whether every byte arrived, in a sentence."""
-    wrong, void = sum(1 for row in rows if row.wrong), sum(1 for row in rows if row.void)
+    wrong, void = [row for row in rows if row.wrong], sum(1 for row in rows if row.void)
+    which = ", ".join(dict.fromkeys(f"`{row.sut}`, {row.calls} calls{' set up' * row.set_up}" for row in wrong))
     blocks = sum(row.up.count + row.down.count for row in rows)
     checked = f"{len(rows)} rows, {blocks:,} pieces of sound compared byte by byte in the measured seconds"
-    bad = f"{wrong} rows in which sound was lost, changed or crossed" if wrong else "none lost, changed or crossed"
+    bad = f"{len(wrong)} rows in which not all was right ({which})" if wrong else "none lost, changed or crossed"
     left = ", ".join(sorted({f"`{row.sut}`" for row in rows if row.left_open})) or "none"
     after = f"Systems that left sessions of the model open after their callers had gone: {left}."
     return f"{checked}: {bad}; {void} rows void. {after}"
@@ -214,9 +217,13 @@ def largest_table(rows: Sequence[Row]) -> str:
     for name, sut in SUTS.items():
         own = [row for row in rows if row.sut == name and not row.tls and not row.set_up]
         limits = [ms + sut.built_in_ms for ms in GOOD_MS]
-        cells = [max((row.calls for row in own if row.carried(ms)), default=0) for ms in limits]
-        failing = min((row.calls for row in own if not row.carried(limits[0]) and row.calls > cells[0]), default=0)
-        body.append((name, *cells, f"{failing} was too many" if failing else "no larger number was tried"))
+        failing = [min((row.calls for row in own if row.failed(ms)), default=math.inf) for ms in limits]
+        cells = [
+            max((row.calls for row in own if row.carried(ms) and row.calls < too_many), default=0)
+            for ms, too_many in zip(limits, failing, strict=True)
+        ]
+        tried = "no larger number was tried" if math.isinf(failing[0]) else f"{failing[0]} was too many"
+        body.append((name, *cells, tried))
     return table(("system", *(f"up p99 <= {ms:g} ms" for ms in GOOD_MS), ""), body)
 
 

@@ -49,16 +49,16 @@ class Rounds:
         self._seconds = seconds
         self._polite = polite
 
-    def measure(self, name: str, calls: int, *, tls: bool = False, set_up: bool = False) -> Row:
+    def measure(self, name: str, calls: int, *, tls: bool = False, set_up: bool = False, rung: bool = False) -> Row:
         """One more row; of several tries, the last."""
-        row = self.try_once(name, calls, tls=tls, set_up=set_up)
+        row = self.try_once(name, calls, tls=tls, set_up=set_up, rung=rung)
         for _ in range(TRIES - 1):
             if not row.disturbed:
                 break
-            row = self.try_once(name, calls, tls=tls, set_up=set_up)
+            row = self.try_once(name, calls, tls=tls, set_up=set_up, rung=rung)
         return row
 
-    def try_once(self, name: str, calls: int, *, tls: bool, set_up: bool) -> Row:
+    def try_once(self, name: str, calls: int, *, tls: bool, set_up: bool, rung: bool) -> Row:
         """One try at a row, kept whatever came of it."""
         plan = Plan(
             SUTS[name],
@@ -70,6 +70,7 @@ class Rounds:
             real_time=not self._polite,
         )
         row = uvloop.run(measure(plan))
+        row.rung = rung
         self.rows.append(row)
         show(row)
         OUT.mkdir(exist_ok=True)
@@ -95,7 +96,7 @@ class Rounds:
         """The largest number of calls that is carried well: a ladder upward, then the middle of what is left."""
         lowest, highest, calls = 0, LARGEST, SUTS[name].first_rung
         while 1 <= calls <= LARGEST and highest - lowest > max(1, STEP * highest):
-            row = self.measure(name, calls)
+            row = self.measure(name, calls, rung=True)
             if row.generator_full or row.disturbed:
                 return
             if row.carried(GOOD_MS + SUTS[name].built_in_ms):

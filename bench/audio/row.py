@@ -88,6 +88,8 @@ class Row:
     counts: dict[str, int] = field(default_factory=dict[str, int])
     wrong: dict[str, int] = field(default_factory=dict[str, int])
     examples: list[str] = field(default_factory=list[str])
+    rung: bool = False
+    """Whether it was measured on the way to the largest number of calls, and for nothing else."""
     void: str = ""
     """Why the figures count for nothing, if they do not."""
 
@@ -107,6 +109,10 @@ class Row:
     def generator_full(self) -> bool:
         """Whether the generator had no room left: then its own limit was met, and not the system's."""
         return self.generator_share > FULL or self.late.p99 > LATE_MS
+
+    def failed(self, within_ms: float) -> bool:
+        """Whether so many calls were not carried well, and it was the system that did not."""
+        return not self.void and not self.carried(within_ms)
 
     def carried(self, within_ms: float) -> bool:
         """Whether so many calls were carried well: nothing lost, a core not full, and the caller's voice in time."""

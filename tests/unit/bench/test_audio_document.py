@@ -70,6 +70,29 @@ def test_the_largest_number_is_the_largest_that_was_carried_well():
     assert "| gateway | 80 | 50 | 100 was too many |" in said
 
 
+def test_a_number_that_was_carried_once_and_once_not_was_too_many():
+    late = Delays(9, 9.0, 40.0, 50.0)
+    rows = [row(calls=50), row(calls=60), row(calls=60, up=late), row(calls=80), row(calls=40, void="late", up=late)]
+
+    assert "| gateway | 50 | 50 | 60 was too many |" in document.largest_table(rows)
+
+
+def test_the_rungs_of_a_ladder_are_compared_with_nothing():
+    rows = [row(cpu_ms=4.0), row(cpu_ms=9.0, rung=True), row(calls=62, rung=True)]
+
+    assert "4.00 (4.00..4.00)" in document.cost_table(rows)
+    assert "62" not in document.cost_table(rows)
+    assert "| gateway | 62 | 62 |" in document.largest_table(rows)
+
+
+def test_the_page_says_where_something_went_wrong():
+    wrong = {"lost": 1}
+    rows = [row(), row(calls=566, wrong=wrong, rung=True), row("pipecat", wrong=wrong, set_up=True)]
+
+    assert "not all was right (`gateway`, 566 calls, `pipecat`, 50 calls set up)" in document.soundness(rows)
+    assert "none lost" in document.soundness([row()])
+
+
 def test_calls_set_up_are_no_calls_that_talk():
     rows = [row(), row(cpu_ms=15.0, set_up=True, set_up_per_s=62.0)]
 

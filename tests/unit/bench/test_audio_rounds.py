@@ -16,9 +16,11 @@ class Pretended(Rounds):
         self._carries = carries
         self._cpu_ms = cpu_ms
 
-    def measure(self, name: str, calls: int, *, tls: bool = False, set_up: bool = False) -> Row:
+    def measure(self, name: str, calls: int, *, tls: bool = False, set_up: bool = False, rung: bool = False) -> Row:
         delay = Delays(100, 1.0, 5.0 if calls <= self._carries else 90.0, 99.0)
-        row = Row(name, calls, tls, set_up, cpu_ms=self._cpu_ms, up=delay, cpu_share=0.5, generator_share=0.3)
+        row = Row(
+            name, calls, tls, set_up, cpu_ms=self._cpu_ms, up=delay, cpu_share=0.5, generator_share=0.3, rung=rung
+        )
         self.rows.append(row)
         return row
 
@@ -32,6 +34,7 @@ def test_the_ladder_ends_close_below_the_largest_number_that_is_carried(carries:
     carried = max(row.calls for row in pretended.rows if row.calls <= carries)
     assert carries * 0.9 - 1 <= carried <= carries
     assert len(pretended.rows) < 20
+    assert all(row.rung for row in pretended.rows)
 
 
 def test_the_ladder_ends_where_nothing_is_carried():
@@ -69,7 +72,7 @@ class Disturbed(Rounds):
         self._void = void
         self._share = share
 
-    def try_once(self, name: str, calls: int, *, tls: bool, set_up: bool) -> Row:
+    def try_once(self, name: str, calls: int, *, tls: bool, set_up: bool, rung: bool) -> Row:
         late = Delays(100, 0.1, 9.0, 9.0) if len(self.rows) < self._void else Delays(100, 0.1, 0.2, 0.3)
         void = "the generator was late" if late.p99 > 5 else ""
         row = Row(name, calls, tls, set_up, void=void, late=late, generator_share=self._share)
