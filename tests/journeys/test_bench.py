@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import signal
-from typing import Final
+from typing import Final, cast
 
 from bench import deploy, kill, soak
 from bench.load.model_session import Pace
@@ -39,7 +39,11 @@ async def test_a_soak_of_a_few_seconds_loses_nobody():
     report = await soak.soak(told(seconds=4.0, short=8, long=1, share=0.1, warm_up=2, rest_s=0.5), QUICK)
 
     assert [what for what in report.wrong if "grew" not in what] == []  # whether it is at rest takes a minute to see
-    assert report.figures["calls"] == 11
+    # 2 + 8 + 1, and another one for each that a fault takes to a person before its time.
+    calls, faults = report.figures["calls"], report.figures["faults"]
+    assert isinstance(calls, int)
+    assert isinstance(faults, dict)
+    assert 11 <= calls <= 11 + sum(cast("dict[str, int]", faults).values())
 
 
 async def test_a_caller_whom_nobody_answers_any_more_is_seen_to_be_lost():
