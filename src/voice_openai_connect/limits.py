@@ -275,6 +275,9 @@ DYNAMODB_CLASH_WAIT_S: Final = 0.05
 """Before the second try; longer before each that follows."""
 DYNAMODB_LEFT_OUT_WAIT_S: Final = 0.05
 """Before what DynamoDB left out of a request, for want of capacity, is asked for once more; it wants a pause there."""
+AWS_KEYS_AGAIN_S: Final = 30
+"""Between two tries to renew a role's credentials that are still valid. botocore begins fifteen minutes before they
+expire, so some thirty may fail."""
 TOKENS_REMEMBERED: Final = 1_000
 """Handovers of this process whose token is known, so that a repeated save is the same save."""
 HUBSPOT_CONNECT_S: Final = 1.0

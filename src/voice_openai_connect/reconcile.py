@@ -20,6 +20,7 @@ from voice_openai_connect.call.outcome import Outcome
 from voice_openai_connect.call.ticket_note import HOW_IT_ENDED
 from voice_openai_connect.clients import dynamo_repository, twilio_client
 from voice_openai_connect.config import ConfigError, Settings, load_settings
+from voice_openai_connect.integrations.aws_keys import REMEDY
 from voice_openai_connect.integrations.dynamo_client import StoreError
 from voice_openai_connect.integrations.dynamo_repository import DynamoRepository
 from voice_openai_connect.integrations.twilio_client import CallRecord, TwilioError
@@ -40,6 +41,7 @@ _TWILIO: Final = {
 _TABLE: Final = {
     "missing_table": "Check DYNAMODB_TABLE_NAME and AWS_REGION; `voice-connect setup table` makes the table.",
     "denied": "Give this process AWS credentials that may read the table (dynamodb:GetItem, BatchGetItem).",
+    "no_credentials": REMEDY,
 }
 _ELSEWHERE: Final = "Check the network path, then the service's status page; `voice-connect doctor` says more."
 

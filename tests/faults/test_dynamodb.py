@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,8 @@ from voice_openai_connect.call.handover import HandoverRecord
 from voice_openai_connect.integrations.dynamo_repository import AwsKey, DynamoRepository
 from voice_openai_connect.simulator.caller import Listen, Press, Step, Wait
 from voice_openai_connect.simulator.carrier_call import CarriedCall
-from voice_openai_connect.simulator.scripted_http import Answer, ScriptedHttp
+from voice_openai_connect.simulator.dynamo import SimulatedDynamo
+from voice_openai_connect.simulator.scripted_http import HANGS, Answer, ScriptedHttp
 from voice_openai_connect.simulator.town import TABLE, Town
 from voice_openai_connect.simulator.witness import END_S, TO_A_PERSON, over, person_knows, reason_of_transfer, ring
 
@@ -32,6 +34,17 @@ RECORD = HandoverRecord(
     escalation_reason="key",
     route_to_queue="general",
 )
+
+
+def keys_for(dynamo: SimulatedDynamo, *, minutes: int) -> Answer:
+    """What an ECS agent gives a container whose role may use this table."""
+    said = {
+        "AccessKeyId": dynamo.access_key_id,
+        "SecretAccessKey": dynamo.secret_access_key,
+        "Token": "temporary",
+        "Expiration": (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return Answer(200, json.dumps(said).encode())
 
 
 def error(kind: str) -> bytes:
@@ -79,6 +92,30 @@ async def test_D1_a_table_that_takes_nothing(quick_town: OpenTown, how: str) -> 
             assert [dial.digits for dial in call.dials] == [""]
             assert not person_knows(town)
             assert len(town.crm.tickets) == 1
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["still valid", "never any"])
+async def test_D10_a_role_whose_keys_nobody_renews(
+    quick_town: OpenTown, dynamo: SimulatedDynamo, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    """Fault: whoever renews the keys of the gateway's role does not answer any more.
+
+    Hears: nothing of it while the keys are valid; without any the transfer sentence, then a person, who has to ask.
+    """
+    monkeypatch.setattr(limits, "AWS_KEYS_AGAIN_S", 0)
+    agent = ScriptedHttp([keys_for(dynamo, minutes=14)] * 2 + [HANGS] if held else [HANGS])
+    async with agent.serving() as address:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{address}/keys")
+        by_role = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+        async with quick_town(settings=by_role) as town:
+            call = await ring(town, *KEY_0)
+            await over(call)
+
+            assert person_knows(town) is held
+            assert len(call.dials) == 1
+            assert town.parts is not None
+            assert (b"voice_connect_errors_total{" in town.parts.metrics.render()) is not held
+    assert len(agent.asked) > (2 if held else 0)
 
 
 async def test_D2_a_token_that_is_taken(quick_town: OpenTown) -> None:

@@ -9,17 +9,11 @@ from typing import Any, Final, Self, cast
 from zoneinfo import ZoneInfo
 
 from aiobotocore.config import AioConfig
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ReadTimeoutError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
 from voice_openai_connect import limits
 from voice_openai_connect.findings import Finding, ok, warning, wrong
+from voice_openai_connect.integrations.aws_keys import NO_CREDENTIALS, REMEDY
 from voice_openai_connect.integrations.aws_session import aws_session
 from voice_openai_connect.integrations.dynamo_client import AwsKey
 from voice_openai_connect.wire.opening_hours import OpeningHours, opening_hours
@@ -47,6 +41,7 @@ _REASONS: Final = {
 }
 _REMEDIES: Final = {
     "denied": f"Allow {', '.join(RIGHTS)} on the instance to these credentials (`aws sts get-caller-identity`).",
+    "no_credentials": REMEDY,
     "not_found": "Check CONNECT_INSTANCE_ID and AWS_REGION: the instance is not in that region.",
     "throttled": "Something else in this account asks Amazon Connect too often. Try again in a minute.",
 }
@@ -58,7 +53,7 @@ _AHEAD: Final = timedelta(days=limits.PRESENCE_DAYS_AHEAD)
 class ConnectError(Exception):
     """Amazon Connect could not say what was asked.
 
-    `reason` is one of throttled, denied, not_found, refused, timeout, unreachable, unreadable, failed.
+    `reason` is one of throttled, denied, no_credentials, not_found, refused, timeout, unreachable, unreadable, failed.
     """
 
     def __init__(self, reason: str) -> None:
@@ -202,8 +197,8 @@ async def _own_errors() -> AsyncGenerator[None]:
         raise ConnectError(_REASONS.get(code, "failed")) from None
     except (ConnectTimeoutError, ReadTimeoutError, TimeoutError):
         raise ConnectError("timeout") from None
-    except (NoCredentialsError, PartialCredentialsError):
-        raise ConnectError("denied") from None
+    except NO_CREDENTIALS:
+        raise ConnectError("no_credentials") from None
     except BotoCoreError:
         raise ConnectError("unreachable") from None
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiobotocore.config import AioConfig
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from voice_openai_connect import limits
+from voice_openai_connect.integrations.aws_keys import NO_CREDENTIALS
 from voice_openai_connect.integrations.connect_client import connect_api, every_page
 from voice_openai_connect.integrations.dynamo_client import AwsKey
 
@@ -58,7 +59,7 @@ async def _connect(region: str, key: AwsKey) -> AsyncGenerator[Any]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         raise ConnectSetupError(f"Amazon Connect refused: {code}. {_REMEDIES.get(code, _CREDENTIALS)}") from None
-    except (NoCredentialsError, PartialCredentialsError):
+    except NO_CREDENTIALS:
         raise ConnectSetupError(f"There are no AWS credentials here. {_CREDENTIALS}") from None
     except (BotoCoreError, TimeoutError) as error:
         remedy = "Check AWS_REGION and the network path to AWS."

@@ -13,16 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 from uuid import uuid4
 
 from aiobotocore.config import AioConfig
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ReadTimeoutError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
 from voice_openai_connect import __version__, limits
+from voice_openai_connect.integrations.aws_keys import NO_CREDENTIALS
 from voice_openai_connect.integrations.aws_session import aws_session
 from voice_openai_connect.integrations.dynamo_requests import THROTTLED, DynamoRequests, dynamo_requests
 from voice_openai_connect.integrations.dynamo_setup import EXPIRY, KEY
@@ -79,8 +73,8 @@ class AwsKey:
 class StoreError(Exception):
     """The table could not do what was asked.
 
-    `reason` is one of throttled, timeout, unreachable, denied, missing_table, refused, collision, conflict, full,
-    failed. Neither it nor the message ever carries a token.
+    `reason` is one of throttled, timeout, unreachable, denied, no_credentials, missing_table, refused, collision,
+    conflict, full, failed. Neither it nor the message ever carries a token.
     """
 
     def __init__(self, reason: str) -> None:
@@ -385,8 +379,8 @@ def own_errors() -> Generator[None]:
         raise _own(error) from None
     except (ConnectTimeoutError, ReadTimeoutError, TimeoutError):
         raise StoreError("timeout") from None
-    except (NoCredentialsError, PartialCredentialsError):
-        raise StoreError("denied") from None
+    except NO_CREDENTIALS:
+        raise StoreError("no_credentials") from None
     except BotoCoreError:
         raise StoreError("unreachable") from None
 

@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 import msgspec
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.awsrequest import AWSPreparedRequest
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.utils import get_environ_proxies
 
 from voice_openai_connect import __version__, limits
+from voice_openai_connect.integrations.aws_keys import NO_CREDENTIALS
 from voice_openai_connect.wire.aws_signature import Signer, SigningKeys
 
 THROTTLED: Final = frozenset(
@@ -119,13 +120,10 @@ async def dynamo_requests(
     )
 
     async def keys() -> SigningKeys:
-        """As they are now: those of a role are renewed by botocore, shortly before they expire."""
+        """As they are now: those of a role are renewed before they expire."""
         if given is not None:
             return given
-        credentials = await session.get_credentials()
-        if credentials is None:
-            raise NoCredentialsError
-        now = await credentials.get_frozen_credentials()
+        now = await (await session.get_credentials()).get_frozen_credentials()
         return SigningKeys(now.access_key, now.secret_key, now.token)
 
     async with http:
@@ -138,7 +136,7 @@ def _may_pass(error: Exception) -> bool:
         response: Any = error.response
         code, status = response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
         return status >= _SERVER_ERROR or code in THROTTLED or code in _BUSY
-    return not isinstance(error, NoCredentialsError)
+    return not isinstance(error, NO_CREDENTIALS)
 
 
 def _read(content: bytes) -> dict[str, Any] | None:

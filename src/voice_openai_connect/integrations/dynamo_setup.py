@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import ClientError
 
 from voice_openai_connect.findings import Finding, ok, warning, wrong
+from voice_openai_connect.integrations.aws_keys import REMEDY
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -79,6 +80,7 @@ def out_of_reach(table: str, reason: str) -> Finding:
     """The finding for a table about which nothing could be learned. `reason` is a `StoreError`'s."""
     remedies = {
         "denied": "Give this process AWS credentials that may use the table (see `aws sts get-caller-identity`).",
+        "no_credentials": REMEDY,
         "timeout": "Check AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB and the network path to DynamoDB.",
         "unreachable": "Check AWS_REGION, AWS_ENDPOINT_URL_DYNAMODB and the network path to DynamoDB.",
     }
