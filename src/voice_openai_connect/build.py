@@ -10,7 +10,7 @@ import hashlib
 import random
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from voice_openai_connect import limits
+from voice_openai_connect import event_loop, limits
 from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.events import QueuesUnattended
 from voice_openai_connect.call.machine import Call
@@ -329,7 +329,7 @@ def run_gateway(
     with listening_socket(settings.host, settings.port, shared=seat is not None) as listening:
         if _is_first(seat):
             _say_what_is_unusual(settings)
-        _run(_serve(settings, profiles, tools, listening, seat))
+        event_loop.run(_serve(settings, profiles, tools, listening, seat))
     return 0
 
 
@@ -400,12 +400,3 @@ def _drained_when_target_goes(
 
     watch = target_watch(settings, port=port, on_draining=drain, on_trouble=trouble)
     return watch or nullcontext()
-
-
-def _run(main: Coroutine[object, object, None]) -> None:
-    try:
-        import uvloop
-    except ImportError:  # not on every platform
-        asyncio.run(main)
-    else:
-        uvloop.run(main)

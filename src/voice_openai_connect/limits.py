@@ -351,6 +351,9 @@ EMF_S: Final = 60.0
 """How often the metrics become lines of the log; CloudWatch counts by the minute."""
 EMF_VALUES: Final = 100
 """Values of one metric in one line: CloudWatch's own bound."""
+LOOKUP_THREADS: Final = 64
+"""Threads in which libuv looks host names up; it lets half of them do so. One name whose server is silent holds one for
+ten to thirty seconds, and sockets to the model look theirs up one by one."""
 REQUEST_S: Final = 10.0
 """For a whole HTTP request to arrive: Twilio's come in one piece."""
 KEEP_ALIVE_S: Final = 130
