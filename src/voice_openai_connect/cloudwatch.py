@@ -7,15 +7,14 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
-import structlog
 
 from voice_openai_connect import limits
+from voice_openai_connect.log_stream import standard_output
 from voice_openai_connect.metrics import Metrics
 
 NAMESPACE: Final = "voice-connect"
@@ -109,7 +108,7 @@ async def written_down(
         yield
         return
     log = MetricsLog(metrics, service)
-    put = write or structlog.BytesLogger(sys.stdout.buffer).msg
+    put = write or _print
     for _ in log.documents():  # what is there already, others wrote down before us
         pass
 
@@ -128,3 +127,7 @@ async def written_down(
     finally:
         task.cancel()
         write_all()
+
+
+def _print(document: bytes) -> None:
+    standard_output().write(document + b"\n")

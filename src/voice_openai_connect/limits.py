@@ -351,6 +351,10 @@ EMF_S: Final = 60.0
 """How often the metrics become lines of the log; CloudWatch counts by the minute."""
 EMF_VALUES: Final = 100
 """Values of one metric in one line: CloudWatch's own bound."""
+LOG_LINES_WAITING: Final = 10_000
+"""For whoever reads the log and has stopped: some 3 MB, or the lines of 500 calls."""
+LOG_LAST_S: Final = 2.0
+"""For the lines that wait when the process ends; it does not stay for a reader who never comes back."""
 LOOKUP_THREADS: Final = 64
 """Threads in which libuv looks host names up; it lets half of them do so. One name whose server is silent holds one for
 ten to thirty seconds, and sockets to the model look theirs up one by one."""

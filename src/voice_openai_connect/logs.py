@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, BinaryIO, Final, cast
 
@@ -23,6 +24,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, merge_contextvars
 from structlog.typing import FilteringBoundLogger
 
+from voice_openai_connect.log_stream import Lines, standard_output
 from voice_openai_connect.redaction import Redaction, mask_phone
 
 __all__ = ["bind_call", "clear_call", "configure_logging", "get_logger", "mask_phone"]
@@ -60,14 +62,21 @@ def configure_logging(
 ) -> None:
     """Send all logging of this process, ours and the libraries', as JSON lines to `stream` (default: stdout).
 
-    Where several processes write to one place, `worker` tells their lines apart.
+    Standard output has a thread of its own; another stream is written to at once. Where several processes write to one
+    place, `worker` tells their lines apart.
     """
+    line = _Line(Redaction(full_numbers=full_numbers, secrets=secrets), worker)
+    if stream is None:
+        out: Lines = standard_output()
+        standard_output().notice = partial(_missing, line)
+    else:
+        out = _Steadfast(stream)
     threshold = logging.getLevelNamesMapping()[level]
     structlog.reset_defaults()
     structlog.configure(
-        processors=[merge_contextvars, _Line(Redaction(full_numbers=full_numbers, secrets=secrets), worker)],
+        processors=[merge_contextvars, line],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Steadfast(stream or sys.stdout.buffer))),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", out)),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(handlers=[_Rerouted()], level=logging.WARNING, force=True)
@@ -77,6 +86,10 @@ def configure_logging(
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = name not in _QUIET
     logging.captureWarnings(capture=True)
+
+
+def _missing(line: "_Line", lost: int) -> bytes:
+    return line(None, "error", {"event": "log_lines_lost", "source": "logs", "lines": lost}) + b"\n"
 
 
 class _Steadfast:

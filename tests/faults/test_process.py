@@ -1,6 +1,7 @@
 """The process: it is stopped, killed, stands still, is told nonsense, or has a mistake in it; its clock, its disk."""
 
 import asyncio
+import fcntl
 import logging
 import os
 import resource
@@ -45,6 +46,7 @@ from voice_openai_connect.simulator.witness import (
 OpenTown = Callable[..., AbstractAsyncContextManager[Town]]
 STILL_MS = 2_000
 FEW_DESCRIPTORS = 160
+UNREAD_CALLS = 2
 OTHER_CALLER = "+61491570007"
 PUBLIC_HOST = "voice.example.com"
 PUBLIC_URL = f"https://{PUBLIC_HOST}"
@@ -421,6 +423,33 @@ async def test_S7_a_disk_that_is_full_for_the_log(quick_town: OpenTown) -> None:
 
         assert person_knows(town)
         assert reason_of_transfer(town) == "key"
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="a pipe of a chosen size is Linux's")
+async def test_S10_a_log_that_nobody_reads_any_more(quick_town: OpenTown) -> None:
+    """Fault: whoever reads the log has stopped, and the pipe to them is full.
+
+    Hears: nothing of it; the conversation goes on, and key 0 leads to a person who knows why.
+    """
+    async with quick_town(own_process=True) as town:
+        assert town.gateway is not None
+        waiting = await ring(town)
+        session = await greeted(town, waiting)
+        town.gateway.leave_log_unread()
+        known = len(town.gateway.log)
+        for _ in range(UNREAD_CALLS):
+            await over(await ring(town, Listen(ms=300), Press("0"), *TO_A_PERSON, from_=OTHER_CALLER))
+
+        assert await answers(session)
+        assert len(waiting.streams) == 1
+        assert [contact.attributes["handover"] for contact in town.center.contacts] == ["ok"] * UNREAD_CALLS
+        waiting.complete()
+        await over(waiting)
+        assert len(town.gateway.log) == known
+        town.gateway.read_log_again()
+        assert await town.gateway.stop(signal.SIGTERM) == 0
+        unread = [line["message"] for line in town.gateway.log[known:]]
+        assert unread.count("call_ended") == UNREAD_CALLS + 1
 
 
 # --- it is told nonsense, or has a mistake in it

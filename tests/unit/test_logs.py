@@ -2,6 +2,8 @@ import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -216,3 +218,19 @@ def test_where_there_is_only_one_process_its_lines_say_nothing_of_workers(lines:
     LOG.info("serving")
 
     assert "worker" not in lines.last
+
+
+def test_a_process_writes_its_log_to_standard_output_and_says_there_which_lines_are_missing() -> None:
+    program = """if True:
+        from voice_openai_connect.log_stream import standard_output
+        from voice_openai_connect.logs import configure_logging, get_logger
+        configure_logging(worker=1)
+        get_logger("voice_openai_connect.gateway.app").info("call_started")
+        standard_output().write(standard_output().notice(3))
+    """
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)
+    ours, missing = (json.loads(line) for line in done.stdout.splitlines())
+
+    assert (ours["message"], ours["source"], ours["worker"]) == ("call_started", "gateway.app", 1)
+    assert (missing["message"], missing["lines"], missing["level"]) == ("log_lines_lost", 3, "error")
+    assert missing.keys() == {"timestamp", "level", "message", "source", "lines", "worker"}

@@ -96,6 +96,20 @@ class GatewayProcess:
         """Send a signal, and wait for nothing: SIGSTOP and SIGCONT make it stand still for a while."""
         self._process.send_signal(how)
 
+    def leave_log_unread(self) -> None:
+        """Read no more of its log: after 4 KB, the least that a pipe holds, it can write none. On Linux."""
+        import fcntl
+
+        transport: Any = cast("Any", self._process)._transport  # noqa: SLF001 - asyncio gives no other way to the pipe
+        pipe = transport.get_pipe_transport(1)
+        fcntl.fcntl(pipe.get_extra_info("pipe"), fcntl.F_SETPIPE_SZ, 4_096)
+        pipe.pause_reading()
+        self._unread = pipe
+
+    def read_log_again(self) -> None:
+        """Go on reading where it was left."""
+        self._unread.resume_reading()
+
     def open_descriptors(self) -> int:
         """How many files and sockets it has open. Known on Linux."""
         return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
