@@ -237,6 +237,9 @@ MODEL_MESSAGES_HELD: Final = 64
 MODEL_PING_S: Final = 3.0
 """How long the model's socket may be quiet until it is asked whether it is alive, and how long it may take to say so.
 Together `MODEL_SILENT_MS`: while the caller speaks, nothing else would tell that nobody hears them."""
+MODEL_NEXT_ADDRESS_S: Final = 0.25
+"""What an address of the model has to answer before the next one is tried beside it (RFC 8305, section 5). One that is
+silent would otherwise take all of `MODEL_CONNECT_MS`."""
 MODEL_CLOSE_S: Final = 1.0
 """For the closing handshake; the caller is not waiting for it, but a call's tasks must be gone within a second."""
 SUMMARY_TOKENS: Final = 800
@@ -357,7 +360,7 @@ LOG_LAST_S: Final = 2.0
 """For the lines that wait when the process ends; it does not stay for a reader who never comes back."""
 LOOKUP_THREADS: Final = 64
 """Threads in which libuv looks host names up; it lets half of them do so. One name whose server is silent holds one for
-ten to thirty seconds, and sockets to the model look theirs up one by one."""
+ten to thirty seconds."""
 REQUEST_S: Final = 10.0
 """For a whole HTTP request to arrive: Twilio's come in one piece."""
 KEEP_ALIVE_S: Final = 130

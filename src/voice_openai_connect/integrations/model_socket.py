@@ -98,7 +98,10 @@ class PicowsModelSocket(PicowsSocket):
 
 
 async def open_picows(url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None) -> ModelSocket:
-    """Open a model's socket with picows. Its pings find a connection that is dead without having been closed."""
+    """Open a model's socket with picows. Its pings find a connection that is dead without having been closed.
+
+    Where the host has several addresses, the next is tried beside one that is slow to answer.
+    """
     socket = PicowsModelSocket()
     try:
         await ws_connect(
@@ -115,6 +118,7 @@ async def open_picows(url: str, headers: Mapping[str, str], tls: ssl.SSLContext 
             max_redirects=0,
             proxy=_proxy(url),
             read_buffer_init_size=limits.SOCKET_BUFFER_BYTES,
+            happy_eyeballs_delay=limits.MODEL_NEXT_ADDRESS_S,
         )
     except WSHandshakeError as refused:
         if refused.response is None:

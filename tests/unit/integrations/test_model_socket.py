@@ -1,9 +1,12 @@
 """How a model's socket is opened, with either library. What a session does on it is in `test_openai_client`."""
 
 import asyncio
+import contextlib
+import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -126,3 +129,37 @@ async def test_opening_that_is_broken_off_leaves_no_connection_behind(opening: O
         await asyncio.wait({waiting})
         answer.set()
         await gone.wait()
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, int]]:
+    """An address that answers no attempt to connect: its queue is full, so the kernel drops what comes."""
+    with contextlib.ExitStack() as open_:
+        listening = open_.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(3):
+            waiting = open_.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield listening.getsockname()
+
+
+async def test_an_address_that_is_silent_does_not_keep_the_next_from_being_tried(
+    echo: Server, silent: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With picows; uvloop cannot do it for websockets."""
+    places = [silent, next(iter(echo.sockets)).getsockname()]
+
+    async def two(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", place) for place in places]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two)
+    async with asyncio.timeout(DEADLINE_S):
+        socket_ = await open_picows("ws://model.invalid/v1/realtime", {}, None)
+    heard: list[str] = []
+    socket_.send(b"hello")
+    await asyncio.wait_for(socket_.deliver(lambda text: bool(heard.append(text))), DEADLINE_S)
+
+    assert heard == ["hello"]
+    await socket_.close()
