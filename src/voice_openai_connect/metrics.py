@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from voice_openai_connect import limits
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.call.facts import Fact
@@ -304,6 +305,10 @@ class Metrics:
 
 # --- Several processes that count together: prometheus_client's multi-process mode
 
+FILES: Final = ("counter", "histogram", "gauge_livesum", "gauge_livemax", "gauge_livemostrecent")
+"""How prometheus_client calls the files of a worker, by what is in them."""
+_EMPTY: Final = bytes(limits.METRICS_FILE_BYTES)
+
 
 def count_in(folder: Path, worker: int) -> None:
     """Count in files below `folder`, together with the other workers. To be called before the first `Metrics` is made.
@@ -315,10 +320,22 @@ def count_in(folder: Path, worker: int) -> None:
     values.ValueClass = values.MultiProcessValue(lambda: worker)  # pyright: ignore[reportUnknownMemberType]
 
 
+def make_room(folder: Path, workers: int) -> None:
+    """Make the workers' files, with all the room that they will ever need. Raises `OSError` where there is none.
+
+    They are written through memory: on a disk that has become full, the next label would end the process (SIGBUS), and
+    the next one in its place as well.
+    """
+    for kind in FILES:
+        for worker in range(workers):
+            (folder / f"{kind}_{worker}.db").write_bytes(_EMPTY)
+
+
 def forget_what_was_live(folder: Path, worker: int) -> None:
-    """A worker has died, and with it the calls that it had on the line."""
+    """A worker has died, and with it the calls that it had on the line. Its files keep their room."""
     for file in folder.glob(f"gauge_live*_{worker}.db"):
-        file.unlink()
+        with file.open("r+b") as live:
+            live.write(_EMPTY)
 
 
 def _merged(folder: Path) -> CollectorRegistry:

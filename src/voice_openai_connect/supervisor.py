@@ -20,7 +20,7 @@ from voice_openai_connect.config import Settings
 from voice_openai_connect.gateway.server import reserved_port
 from voice_openai_connect.gateway.siblings import Seat
 from voice_openai_connect.logs import configure_logging, get_logger
-from voice_openai_connect.metrics import forget_what_was_live
+from voice_openai_connect.metrics import forget_what_was_live, make_room
 
 log = get_logger(__name__)
 
@@ -165,7 +165,7 @@ def run_workers(settings: Settings, workers: int, *, env_file: Path) -> int:
     configure_logging(settings.log_level, full_numbers=settings.log_full_numbers, secrets=settings.secrets())
     with reserved_port(settings.host, settings.port) as port, _room() as folder:
         room = Seat(Path(folder), 0, workers)
-        room.metrics.mkdir()
+        _furnish(room.metrics, workers)
         supervisor = Supervisor(
             lambda number: _command(folder, number, workers, port, env_file),
             workers,
@@ -180,9 +180,22 @@ def _room() -> tempfile.TemporaryDirectory[str]:
     try:
         return tempfile.TemporaryDirectory(prefix="voice-connect-", ignore_cleanup_errors=True)
     except OSError as error:
-        why = str(error.strerror or error).lower()
-    remedy = "Set TMPDIR to a folder that the gateway may write to, or WORKERS to 1"
-    raise CannotSuperviseError(f"WORKERS: there is no folder that workers could share: {why}. {remedy}")
+        raise _no_room(error) from None
+
+
+def _furnish(metrics: Path, workers: int) -> None:
+    """Make their folder for metrics."""
+    try:
+        metrics.mkdir()
+        make_room(metrics, workers)
+    except OSError as error:
+        raise _no_room(error) from None
+
+
+def _no_room(error: OSError) -> CannotSuperviseError:
+    why = str(error.strerror or error).lower()
+    remedy = "Set TMPDIR to a folder that the gateway may write to and that has room, or WORKERS to 1"
+    return CannotSuperviseError(f"WORKERS: there is no folder that workers could share: {why}. {remedy}")
 
 
 def _command(room: str, number: int, workers: int, port: int, env_file: Path) -> list[str]:

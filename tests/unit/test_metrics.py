@@ -10,7 +10,7 @@ from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.escalation import Reason
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.outcome import DialOutcome, Outcome
-from voice_openai_connect.metrics import LABELS_MAX, Labels, Metrics, forget_what_was_live
+from voice_openai_connect.metrics import FILES, LABELS_MAX, Labels, Metrics, forget_what_was_live, make_room
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
@@ -233,6 +233,7 @@ def after_a_worker(folder: Path, number: int, *, calls: int, lag: int = 0) -> di
 
 
 def test_whichever_worker_is_asked_shows_the_sum_of_all(tmp_path: Path) -> None:
+    make_room(tmp_path, 2)
     after_a_worker(tmp_path, 0, calls=2, lag=3)
     seen = after_a_worker(tmp_path, 1, calls=5, lag=1)
 
@@ -244,6 +245,7 @@ def test_whichever_worker_is_asked_shows_the_sum_of_all(tmp_path: Path) -> None:
 
 
 def test_of_what_all_workers_are_told_the_latest_counts(tmp_path: Path) -> None:
+    make_room(tmp_path, 3)
     after_a_worker(tmp_path, 0, calls=3)
     after_a_worker(tmp_path, 1, calls=0)
     seen = after_a_worker(tmp_path, 2, calls=1)
@@ -252,12 +254,38 @@ def test_of_what_all_workers_are_told_the_latest_counts(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_worker_counted_stays_and_what_was_live_in_it_goes(tmp_path: Path) -> None:
+    make_room(tmp_path, 2)
     after_a_worker(tmp_path, 1, calls=5, lag=9)
     forget_what_was_live(tmp_path, 1)
     seen = after_a_worker(tmp_path, 0, calls=2)
 
     assert (seen["active_calls",], seen["calls_started_total",]) == (2, 7)
     assert seen["loop_lag_seconds",] == 0
+
+
+ALL_LABELS = """
+import sys
+from pathlib import Path
+from voice_openai_connect.metrics import LABELS_MAX, Metrics, count_in
+
+count_in(Path(sys.argv[1]), 1)
+metrics = vars(Metrics(Path(sys.argv[1])))
+for metric in [each for each in metrics.values() if getattr(each, "_labelnames", ())]:
+    for number in range(LABELS_MAX + 2):
+        one = metric.labels(*(f"{label}-of-a-rather-long-name-{number}" for label in metric._labelnames))
+        next(getattr(one, name) for name in ("observe", "set", "inc") if hasattr(one, name))(1)
+"""
+
+
+def test_a_worker_finds_all_the_room_it_will_need_so_that_a_disk_that_fills_up_does_not_end_it(tmp_path: Path) -> None:
+    make_room(tmp_path, 3)
+    before = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
+    subprocess.run([sys.executable, "-c", ALL_LABELS, str(tmp_path)], check=True)
+    forget_what_was_live(tmp_path, 1)
+
+    assert {file.name: file.stat().st_size for file in tmp_path.iterdir()} == before
+    assert len(before) == 3 * len(FILES)
+    assert all(file.stat().st_blocks * 512 >= file.stat().st_size for file in tmp_path.iterdir())
 
 
 def test_a_worker_counts_on_where_the_one_before_it_stopped(tmp_path: Path) -> None:
