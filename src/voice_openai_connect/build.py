@@ -27,7 +27,13 @@ from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.clients import connect_client, dynamo_repository, hubspot_client, target_watch
 from voice_openai_connect.cloudwatch import written_down
 from voice_openai_connect.config import Settings
-from voice_openai_connect.gateway.admission import Admission, calls_that_fit, free_descriptors, watch_lag
+from voice_openai_connect.gateway.admission import (
+    Admission,
+    calls_that_fit,
+    free_descriptors,
+    raise_descriptors,
+    watch_lag,
+)
 from voice_openai_connect.gateway.aftercare import Aftercare
 from voice_openai_connect.gateway.app import Front, Gateway, build_app
 from voice_openai_connect.gateway.lifeline import supervised
@@ -327,6 +333,7 @@ def run_gateway(
     if seat is not None:
         count_in(seat.metrics, seat.number)
     with listening_socket(settings.host, settings.port, shared=seat is not None) as listening:
+        raise_descriptors()
         if _is_first(seat):
             _say_what_is_unusual(settings)
         event_loop.run(_serve(settings, profiles, tools, listening, seat))
@@ -346,7 +353,7 @@ def _say_what_is_unusual(settings: Settings) -> None:
         log.warning(
             "setting_needs_attention",
             detail=f"MAX_CALLS: {settings.max_calls} calls need {needed} file descriptors, and {free:.0f} are left. "
-            "Raise the limit (ulimit -n, LimitNOFILE), or lower MAX_CALLS; until then some calls go to a person",
+            "Raise the limit (ulimit -Hn, LimitNOFILE), or lower MAX_CALLS; until then some calls go to a person",
         )
     if settings.hubspot_access_token is None:
         log.warning("crm_off", detail=_CRM_OFF)

@@ -226,6 +226,8 @@ DESCRIPTORS_A_CALL: Final = 4
 """The caller's socket, the model's (two while one takes over), and a connection to a service or a recording."""
 DESCRIPTORS_RESERVED: Final = 64
 """For webhooks, of calls that are on the line above all, and for calls just admitted that have opened nothing yet."""
+DESCRIPTORS_MAX: Final = 65_536
+"""More than any process carries calls for."""
 
 # --- The model's side
 MODEL_MESSAGE_BYTES: Final = 1_048_576

@@ -5,13 +5,14 @@ A pipe takes 64 KB that nobody reads; the next line waits. A stuck collector of 
 
 import atexit
 import io
+import os
 import sys
 import time
 from collections.abc import Callable
 from functools import cache
 from queue import SimpleQueue
 from threading import Thread
-from typing import Final, Protocol
+from typing import Final, Protocol, TextIO
 
 from voice_openai_connect import limits
 
@@ -88,8 +89,11 @@ class LineWriter:
 def standard_output() -> LineWriter:
     """The one writer of this process's standard output. What waits at the end of the process is still written.
 
-    Unbuffered: a line that could not be written is not in the way of the next.
+    Unbuffered: a line that could not be written is not in the way of the next. A process may have been started without
+    any; its lines go nowhere.
     """
-    writer = LineWriter(io.FileIO(sys.stdout.fileno(), "wb", closefd=False))
+    there: TextIO | None = sys.stdout
+    stream = io.FileIO(os.devnull, "wb") if there is None else io.FileIO(there.fileno(), "wb", closefd=False)
+    writer = LineWriter(stream)
     atexit.register(writer.close)
     return writer

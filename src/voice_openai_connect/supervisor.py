@@ -5,12 +5,14 @@ socket that all of them share would give nearly every call to the same worker. d
 """
 
 import asyncio
+import fcntl
+import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -163,11 +165,9 @@ def run_workers(settings: Settings, workers: int, *, env_file: Path) -> int:
     if not hasattr(socket, "SO_REUSEPORT"):
         raise CannotSuperviseError("WORKERS: this system cannot share a port. Set it to 1")
     configure_logging(settings.log_level, full_numbers=settings.log_full_numbers, secrets=settings.secrets())
-    with reserved_port(settings.host, settings.port) as port, _room() as folder:
-        room = Seat(Path(folder), 0, workers)
-        _furnish(room.metrics, workers)
+    with reserved_port(settings.host, settings.port) as port, shared_room(workers) as room:
         supervisor = Supervisor(
-            lambda number: _command(folder, number, workers, port, env_file),
+            lambda number: _command(room.room, number, workers, port, env_file),
             workers,
             on_death=lambda number: forget_what_was_live(room.metrics, number),
         )
@@ -175,30 +175,32 @@ def run_workers(settings: Settings, workers: int, *, env_file: Path) -> int:
         return asyncio.run(supervisor.run())
 
 
-def _room() -> tempfile.TemporaryDirectory[str]:
-    """What the workers share; nobody else may enter it."""
-    try:
-        return tempfile.TemporaryDirectory(prefix="voice-connect-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise _no_room(error) from None
+@contextmanager
+def shared_room(workers: int) -> Generator[Seat]:
+    """What the workers share while the block runs. Nobody else may enter it. Raises `CannotSuperviseError`.
+
+    It is locked against those who tidy up: systemd removes what has lain in /tmp for ten days, and skips what somebody
+    holds a lock on, with everything below it (tmpfiles.d(5), "Age").
+    """
+    with ExitStack() as inside:
+        try:
+            made = tempfile.TemporaryDirectory(prefix="voice-connect-", ignore_cleanup_errors=True)
+            folder = inside.enter_context(made)
+            lock = os.open(folder, os.O_RDONLY)
+            inside.callback(os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            room = Seat(Path(folder), 0, workers)
+            room.metrics.mkdir()
+            make_room(room.metrics, workers)
+        except OSError as error:
+            why = str(error.strerror or error).lower()
+            remedy = "Set TMPDIR to a folder that the gateway may write to and that has room, or WORKERS to 1"
+            said = f"WORKERS: there is no folder that workers could share: {why}. {remedy}"
+            raise CannotSuperviseError(said) from None
+        yield room
 
 
-def _furnish(metrics: Path, workers: int) -> None:
-    """Make their folder for metrics."""
-    try:
-        metrics.mkdir()
-        make_room(metrics, workers)
-    except OSError as error:
-        raise _no_room(error) from None
-
-
-def _no_room(error: OSError) -> CannotSuperviseError:
-    why = str(error.strerror or error).lower()
-    remedy = "Set TMPDIR to a folder that the gateway may write to and that has room, or WORKERS to 1"
-    return CannotSuperviseError(f"WORKERS: there is no folder that workers could share: {why}. {remedy}")
-
-
-def _command(room: str, number: int, workers: int, port: int, env_file: Path) -> list[str]:
+def _command(room: Path, number: int, workers: int, port: int, env_file: Path) -> list[str]:
     place = {"--room": room, "--number": number, "--workers": workers, "--port": port, "--env-file": env_file}
     words = [str(word) for pair in place.items() for word in pair]
     return [sys.executable, "-m", "voice_openai_connect", "worker", *words]

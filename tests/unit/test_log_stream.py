@@ -180,3 +180,13 @@ def test_a_process_writes_its_last_lines_before_it_ends() -> None:
     """
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)
     assert done.stdout.split() == [b"%d" % number for number in range(2_000)]
+
+
+def test_a_process_without_standard_output_writes_to_nobody() -> None:
+    program = """if True:
+        from voice_openai_connect.log_stream import standard_output
+        standard_output().write(b"x" * 200)
+    """
+    asked = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", program]
+    done = subprocess.run(asked, check=False, stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")

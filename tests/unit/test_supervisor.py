@@ -1,10 +1,13 @@
 """The supervisor with small children in the workers' place: they say what happens to them, and do as they are told."""
 
 import asyncio
+import errno
+import fcntl
 import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,8 +16,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from voice_openai_connect import limits
-from voice_openai_connect.supervisor import Supervisor
+from voice_openai_connect import limits, supervisor
+from voice_openai_connect.metrics import FILES
+from voice_openai_connect.supervisor import CannotSuperviseError, Supervisor, shared_room
 
 DEADLINE_S = 30
 CHILD = """
@@ -231,3 +235,34 @@ async def test_nobody_is_replaced_any_more_when_all_are_to_stop(
 
         assert await found.status() == 0
         assert found.heard.count("1 serves") == 1
+
+
+# --- what they share
+
+
+def test_the_room_of_the_workers_is_theirs_alone_and_is_locked_against_those_who_tidy_up() -> None:
+    with shared_room(2) as room:
+        assert room.room.stat().st_mode & 0o777 == 0o700
+        assert len(list(room.metrics.iterdir())) == 2 * len(FILES)
+        tidy = os.open(room.room, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(tidy, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(tidy)
+    assert not room.room.exists()
+
+
+def test_workers_without_a_room_are_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(CannotSuperviseError, match="no such file or directory"), shared_room(2):
+        pass
+
+
+def test_a_room_in_which_nothing_fits_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(supervisor, "make_room", full)
+    with pytest.raises(CannotSuperviseError, match="no space left on device"), shared_room(2):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +56,18 @@ async def watch_lag(meter: LagMeter, told: Callable[[float], None]) -> None:
         meter.looked(time.monotonic() * 1_000)
         told(meter.lag_ms)
         await asyncio.sleep(limits.LAG_LOOK_MS / 1_000)
+
+
+def raise_descriptors() -> None:
+    """Allow this process as many files and sockets as the system lets it have, `DESCRIPTORS_MAX` at the most.
+
+    systemd and many shells begin with 1,024, for programs that use `select`; that would be 240 calls.
+    """
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.DESCRIPTORS_MAX if most == resource.RLIM_INFINITY else min(most, limits.DESCRIPTORS_MAX)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        with suppress(OSError, ValueError):  # macOS has a bound of its own, beside the one it tells
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def free_descriptors() -> float:

@@ -445,10 +445,12 @@ def _add_webhooks(app: FastAPI, gateway: Gateway) -> None:
 
 
 def _add_operations(app: FastAPI, gateway: Gateway, observer: FrontObserver) -> None:
+    @app.head("/healthz")
     @app.get("/healthz")
     async def healthz() -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
+    @app.head("/readyz")
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
         state = await gateway.crew.state()

@@ -5,13 +5,21 @@ import math
 import os
 import resource
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from voice_openai_connect import limits
 from voice_openai_connect.gateway import admission
-from voice_openai_connect.gateway.admission import Admission, LagMeter, calls_that_fit, free_descriptors, watch_lag
+from voice_openai_connect.gateway.admission import (
+    Admission,
+    LagMeter,
+    calls_that_fit,
+    free_descriptors,
+    raise_descriptors,
+    watch_lag,
+)
 
 DEADLINE_S = 10
 ENOUGH = limits.DESCRIPTORS_RESERVED + limits.DESCRIPTORS_A_CALL
@@ -218,3 +226,52 @@ def test_looking_whether_there_is_trouble_uses_up_nothing() -> None:
         assert door.trouble(100.0) == ""
 
     assert door.refusal(100.0) == ""
+
+
+@pytest.fixture
+def few_allowed() -> Iterator[int]:
+    """For as long as the test runs; how many may be allowed."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, most))
+    yield most
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+
+
+def test_a_process_that_begins_with_few_descriptors_takes_what_it_may_have(
+    few_allowed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DESCRIPTORS_MAX", 700)
+    raise_descriptors()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (700, few_allowed)
+
+    monkeypatch.setattr(limits, "DESCRIPTORS_MAX", 600)
+    raise_descriptors()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (700, few_allowed)
+
+
+def allowing(monkeypatch: pytest.MonkeyPatch, allowed: int, most: int, setting: Callable[..., None]) -> None:
+    def told(_: int) -> tuple[int, int]:
+        return allowed, most
+
+    monkeypatch.setattr(resource, "getrlimit", told)
+    monkeypatch.setattr(resource, "setrlimit", setting)
+
+
+def test_more_than_the_system_allows_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, tuple[int, int]]] = []
+
+    def ask(which: int, both: tuple[int, int]) -> None:
+        asked.append((which, both))
+
+    allowing(monkeypatch, 256, 1_024, ask)
+    raise_descriptors()
+    assert asked == [(resource.RLIMIT_NOFILE, (1_024, 1_024))]
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError])
+def test_a_system_that_refuses_leaves_it_as_it_is(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    allowing(monkeypatch, 256, resource.RLIM_INFINITY, refuse)
+    raise_descriptors()

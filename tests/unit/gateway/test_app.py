@@ -563,6 +563,7 @@ async def test_a_process_that_lives_is_healthy_even_if_it_takes_no_calls(site: S
     site.sessions.draining = True
 
     assert (await site.client.get(f"{site.base}/healthz")).json() == {"status": "ok"}
+    assert (await site.client.head(f"{site.base}/healthz")).is_success
 
 
 async def test_a_process_is_ready_while_it_takes_calls(site: Site) -> None:
