@@ -103,14 +103,18 @@ class CannotListenError(Exception):
     """The address cannot be listened on; the text says why and what to do."""
 
 
+ALL_ADDRESSES: Final = "::"
+
+
 def listening_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A socket that listens on `host` (a name or an address) and `port`; 0 takes any free one.
+    """A socket that listens on `host` (a name or an address) and `port`; 0 takes any free one. `::` is IPv6 and IPv4.
 
     With `shared` other processes may listen there as well, each with a socket of its own. Raises `CannotListenError`.
     uvicorn would do the same later, and end the process with the bare words of the system.
     """
+    both = host == ALL_ADDRESSES and socket.has_dualstack_ipv6()
     try:
-        listening = socket.create_server((host, port), family=_family(host), reuse_port=shared)
+        listening = socket.create_server((host, port), family=_family(host), reuse_port=shared, dualstack_ipv6=both)
     except OSError as error:
         why = str(error.strerror or error).partition(" (while")[0].lower()
         remedy = "Stop the program that uses it, or set HOST and PORT to others"

@@ -323,3 +323,16 @@ def test_a_second_gateway_of_the_same_user_does_not_slip_in_beside_the_first() -
         reserved_port("127.0.0.1", port),
     ):
         pass
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6 beside IPv4")
+def test_all_addresses_are_those_of_both_kinds() -> None:
+    def is_reached(listening: socket.socket) -> None:
+        for host in ("::1", "127.0.0.1"):
+            with socket.create_connection((host, listening.getsockname()[1]), timeout=DEADLINE_S):
+                pass
+
+    with listening_socket("::", 0) as alone:
+        is_reached(alone)
+    with reserved_port("::", 0) as port, listening_socket("::", port, shared=True) as with_others:
+        is_reached(with_others)
