@@ -360,6 +360,8 @@ METRICS_FILE_BYTES: Final = 262_144
 """What one worker counts of one kind. With 42 values of every label the largest took 80 KB (measured)."""
 LOG_LINES_WAITING: Final = 10_000
 """For whoever reads the log and has stopped: some 3 MB, or the lines of 500 calls."""
+REFUSED_LINES: Final = 60
+"""Lines a minute about refusals of one kind; all are counted. A stranger's forged webhooks are a line each."""
 LOG_LAST_S: Final = 2.0
 """For the lines that wait when the process ends; it does not stay for a reader who never comes back."""
 LOOKUP_THREADS: Final = 64

@@ -1,9 +1,12 @@
 """Where facts go: each into the log and the metrics, in one step. The gateway gets these and knows neither."""
 
+import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from voice_openai_connect import limits
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.events import QueuesUnattended
 from voice_openai_connect.call.facts import Fact
@@ -139,17 +142,41 @@ def _ids(identity: CallIdentity) -> dict[str, str]:
     return {"call_sid": identity.call_sid, "conversation_id": identity.conversation_id}
 
 
-class FrontWatch:
-    """The facts that belong to no live call."""
+class FewLines:
+    """So many lines a minute of each kind, `REFUSED_LINES`: strangers decide how often there would be one."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since: dict[tuple[str, str], float] = {}
+        self._written: Counter[tuple[str, str]] = Counter()
+        self._left_out: Counter[tuple[str, str]] = Counter()
+
+    def left_out(self, what: str, reason: str) -> int | None:
+        """How many were left out before this one; None if it is to be left out as well."""
+        kind, now = (what, reason), self._clock()
+        if now >= self._since.get(kind, -math.inf) + 60:
+            self._since[kind], self._written[kind] = now, 0
+        if self._written[kind] >= limits.REFUSED_LINES:
+            self._left_out[kind] += 1
+            return None
+        self._written[kind] += 1
+        return self._left_out.pop(kind, 0)
+
+
+class FrontWatch:
+    """The facts that belong to no live call. `clock` gives seconds on any clock that only goes forward."""
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
+        self._few = FewLines(clock)
 
     def refused(self, what: str, reason: str) -> None:
         """A webhook or socket was turned away."""
         self._metrics.refused(what, reason)
+        if (left_out := self._few.left_out(what, reason)) is None:
+            return
         write = _log.info if reason == MODEL_DOWN else _log.warning  # of an outage, one warning is enough
-        write("refused", what=what, reason=reason)
+        write("refused", what=what, reason=reason, **({"left_out": left_out} if left_out else {}))
 
     def stream_failed(self, call_sid: str, stream_sid: str, why: str) -> None:
         """Twilio could not open a stream, or lost it."""

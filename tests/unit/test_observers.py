@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
+from voice_openai_connect import limits
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.events import QueuesUnattended
 from voice_openai_connect.call.facts import Fact
@@ -209,6 +210,28 @@ def test_refusals_streams_that_fail_and_dials_are_logged_and_counted(lines: io.B
     assert b'voice_connect_refused_total{reason="bad_signature",what="webhook"} 1.0' in body
     assert b'voice_connect_refused_total{reason="twilio_error",what="stream"} 1.0' in body
     assert content_type.startswith("text/plain")
+
+
+def test_a_stranger_does_not_fill_the_log_and_what_is_left_out_of_it_is_counted(lines: io.BytesIO) -> None:
+    metrics, now = Metrics(), [0.0]
+    front = FrontWatch(metrics, clock=lambda: now[0])
+    for _ in range(limits.REFUSED_LINES + 7):
+        front.refused("webhook", "signature")
+    front.refused("call", "busy")
+    now[0] = 59.9
+    front.refused("webhook", "signature")
+    now[0] = 60.0
+    front.refused("webhook", "signature")
+    front.refused("webhook", "signature")
+
+    *first, other, after, last = read(lines)
+    assert [line["reason"] for line in first] == ["signature"] * limits.REFUSED_LINES
+    assert not any("left_out" in line for line in first)
+    assert (other["what"], other["reason"]) == ("call", "busy")
+    assert (after["reason"], after["left_out"]) == ("signature", 8)
+    assert "left_out" not in last
+    counted = limits.REFUSED_LINES + 10
+    assert f'refused_total{{reason="signature",what="webhook"}} {counted}.0'.encode() in front.metrics()[0]
 
 
 def test_what_became_of_a_caller_after_the_assistant_is_logged_under_the_call_and_counted(lines: io.BytesIO) -> None:
