@@ -365,8 +365,12 @@ REFUSED_LINES: Final = 60
 LOG_LAST_S: Final = 2.0
 """For the lines that wait when the process ends; it does not stay for a reader who never comes back."""
 LOOKUP_THREADS: Final = 64
-"""Threads in which libuv looks host names up; it lets half of them do so. One name whose server is silent holds one for
-ten to thirty seconds."""
+"""Threads in which libuv looks host names up; it lets half of them do so. Each of `LOOKUPS_A_NAME` holds one for ten to
+thirty seconds where the name server is silent: room for eight such names."""
+LOOKUPS_A_NAME: Final = 4
+"""At a time. That so many datagrams to a name server are lost one after the other means that it is away."""
+LOOKUP_AGAIN_S: Final = 0.5
+"""Name servers answer within a tenth of that. `MODEL_CONNECT_MS` has room for all of them."""
 REQUEST_S: Final = 10.0
 """For a whole HTTP request to arrive: Twilio's come in one piece."""
 KEEP_ALIVE_S: Final = 130
