@@ -364,9 +364,10 @@ REFUSED_LINES: Final = 60
 """Lines a minute about refusals of one kind; all are counted. A stranger's forged webhooks are a line each."""
 LOG_LAST_S: Final = 2.0
 """For the lines that wait when the process ends; it does not stay for a reader who never comes back."""
-LOOKUP_THREADS: Final = 64
+LOOKUP_THREADS: Final = 32
 """Threads in which libuv looks host names up; it lets half of them do so. Each of `LOOKUPS_A_NAME` holds one for ten to
-thirty seconds where the name server is silent: room for eight such names."""
+thirty seconds where the name server is silent: room for four such names. Some clusters allow a pod few threads, and
+libuv ends the process that cannot have its own."""
 LOOKUPS_A_NAME: Final = 4
 """At a time. That so many datagrams to a name server are lost one after the other means that it is away."""
 LOOKUP_AGAIN_S: Final = 0.5
