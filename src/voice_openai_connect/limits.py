@@ -367,7 +367,7 @@ LOG_LAST_S: Final = 2.0
 LOOKUP_THREADS: Final = 32
 """Threads in which libuv looks host names up; it lets half of them do so. Each of `LOOKUPS_A_NAME` holds one for ten to
 thirty seconds where the name server is silent: room for four such names. Some clusters allow a pod few threads, and
-libuv ends the process that cannot have its own."""
+libuv ends the process that cannot have its own (`src/threadpool.c`)."""
 LOOKUPS_A_NAME: Final = 4
 """At a time. That so many datagrams to a name server are lost one after the other means that it is away."""
 LOOKUP_AGAIN_S: Final = 0.5
