@@ -20,7 +20,6 @@ from typing import Final
 from fastapi import FastAPI
 
 from voice_openai_connect import event_loop, limits
-from voice_openai_connect.call.checkpoint import Checkpoint
 from voice_openai_connect.call.events import QueuesUnattended
 from voice_openai_connect.call.machine import Call
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
@@ -53,7 +52,7 @@ from voice_openai_connect.metrics import Metrics, count_in
 from voice_openai_connect.observers import CallWatch, FrontWatch, ModelWatch, OutboxWatch, PresenceWatch
 from voice_openai_connect.own_tools import OwnTool
 from voice_openai_connect.profile import Profile, Profiles
-from voice_openai_connect.recording.recorder import RecordedCall, Recorder
+from voice_openai_connect.recording.recorder import MakeCall, recorded_calls
 
 log = get_logger(__name__)
 
@@ -230,7 +229,7 @@ async def open_gateway(
             sessions,
             watch,
             aftercare=aftercare,
-            make_call=_call_maker(settings.record_calls),
+            make_call=await _call_maker(stack, settings.record_calls),
             model_is_up=lambda: not counter.breaker.is_open,
             seat=process.seat,
         )
@@ -289,19 +288,13 @@ async def _measuring_lag(admission: Admission, metrics: Metrics) -> AsyncGenerat
         await asyncio.wait({watching})
 
 
-def _call_maker(folder: str) -> Callable[[CallIdentity, CallSettings, Checkpoint | None], Call]:
+async def _call_maker(stack: AsyncExitStack, folder: str) -> MakeCall:
     """Calls as they are, or calls that are written down in `folder`."""
-    if not folder:
-        return Call
+    return await stack.enter_async_context(recorded_calls(Path(folder), _recording_stopped)) if folder else Call
 
-    def make(identity: CallIdentity, settings: CallSettings, resumed: Checkpoint | None) -> Call:
-        def trouble(reason: str, error: Exception | None) -> None:
-            kind = type(error).__name__ if error else ""
-            log.warning("recording_stopped", call_sid=identity.call_sid, reason=reason, error=kind)
 
-        return RecordedCall(identity, settings, Recorder(Path(folder), identity, settings, trouble, resumed), resumed)
-
-    return make
+def _recording_stopped(call_sid: str, reason: str, error: Exception | None) -> None:
+    log.warning("recording_stopped", call_sid=call_sid, reason=reason, error=type(error).__name__ if error else "")
 
 
 def _front(settings: Settings) -> Front:

@@ -438,6 +438,12 @@ SOCKET_CLOSE_S: Final = 1.0
 # --- Recordings
 RECORDING_BYTES: Final = 64 * 1_048_576
 """One call's file: about three times an hour of talk. A call that writes more has lost its way."""
+RECORDING_PIECE_BYTES: Final = 8_192
+"""Lines that may wait are written together: about a second of a call."""
+RECORDING_BYTES_WAITING: Final = 262_144
+"""Of one call, while the disk hangs: some 40 s; 500 calls hold 130 MB. With more waiting it is recorded no further."""
+RECORDING_LAST_S: Final = 2.0
+"""For the lines that wait when the process ends; it does not stay for a disk that hangs."""
 RECORDINGS_MAX: Final = 10_000
 """Files in the folder; a recorder that somebody forgot to switch off must not fill a disk for ever."""
 RECORDED_LINE_BYTES: Final = 4 * 1_048_576

@@ -9,12 +9,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from functools import cache
-from queue import SimpleQueue
-from threading import Thread
+from contextlib import suppress
+from functools import cache, partial
 from typing import Final, Protocol, TextIO
 
 from voice_openai_connect import limits
+from voice_openai_connect.errands import Errands
 
 _NOT_NOW_S: Final = 0.05
 """Somebody else has made the stream non-blocking, as a shell's other programs may: how soon it is tried again."""
@@ -45,37 +45,31 @@ class LineWriter:
 
     def __init__(self, stream: RawStream) -> None:
         self._stream = stream
-        self._waiting: SimpleQueue[bytes | None] = SimpleQueue()
+        self._errands = Errands("log lines")
         self._lost = 0
         self.notice: Callable[[int], bytes] = lambda lost: b'{"message":"log_lines_lost","lines":%d}\n' % lost
         """The line that says how many are missing before it."""
-        self._thread = Thread(target=self._write_all, name="log lines", daemon=True)
-        self._thread.start()
 
     def write(self, data: bytes) -> None:
         """Have a line written. No more than `LOG_LINES_WAITING` are kept; how many are missing, the next will say."""
-        if self._waiting.qsize() >= limits.LOG_LINES_WAITING:
+        if self._errands.waiting >= limits.LOG_LINES_WAITING:
             self._lost += 1
             return
         if lost := self._lost:
             self._lost = 0
-            self._waiting.put(self.notice(lost))
-        self._waiting.put(data)
+            self._errands.put(partial(self._try_to_write, self.notice(lost)))
+        self._errands.put(partial(self._try_to_write, data))
 
     def flush(self) -> None:
         """Nothing is held back."""
 
     def close(self) -> None:
         """Wait until all is written, `LOG_LAST_S` at the longest. What comes after it is not written."""
-        self._waiting.put(None)
-        self._thread.join(limits.LOG_LAST_S)
+        self._errands.close(limits.LOG_LAST_S)
 
-    def _write_all(self) -> None:
-        while (data := self._waiting.get()) is not None:
-            try:
-                self._write(data)
-            except (OSError, ValueError):  # a full disk, or nobody at the other end
-                continue
+    def _try_to_write(self, data: bytes) -> None:
+        with suppress(OSError, ValueError):  # a full disk, or nobody at the other end
+            self._write(data)
 
     def _write(self, data: bytes) -> None:
         while data:

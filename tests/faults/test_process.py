@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import signal
+import subprocess
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ OpenTown = Callable[..., AbstractAsyncContextManager[Town]]
 STILL_MS = 2_000
 FEW_DESCRIPTORS = 160
 UNREAD_CALLS = 2
+COMMAND_S = 60
 OTHER_CALLER = "+61491570007"
 PUBLIC_HOST = "voice.example.com"
 PUBLIC_URL = f"https://{PUBLIC_HOST}"
@@ -450,6 +452,63 @@ async def test_S10_a_log_that_nobody_reads_any_more(quick_town: OpenTown) -> Non
         assert await town.gateway.stop(signal.SIGTERM) == 0
         unread = [line["message"] for line in town.gateway.log[known:]]
         assert unread.count("call_ended") == UNREAD_CALLS + 1
+
+
+@dataclass
+class HangingDisk:
+    """A file system of its own that can be made to hang: whatever writes to it waits."""
+
+    folder: Path
+
+    def hang(self) -> None:
+        subprocess.run(["fsfreeze", "--freeze", self.folder], check=True, timeout=COMMAND_S)
+
+    def go_on(self) -> None:
+        subprocess.run(["fsfreeze", "--unfreeze", self.folder], check=False, capture_output=True, timeout=COMMAND_S)
+
+
+@pytest.fixture
+def hanging_disk(tmp_path: Path) -> Iterator[HangingDisk]:
+    image, folder = tmp_path / "disk.img", tmp_path / "recordings"
+    folder.mkdir()
+    image.write_bytes(bytes(8 * 1_048_576))
+    try:
+        subprocess.run(["mkfs.ext4", "-q", image], check=True, capture_output=True, timeout=COMMAND_S)
+        subprocess.run(["mount", "-o", "loop", image, folder], check=True, capture_output=True, timeout=COMMAND_S)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("a disk that hangs needs mkfs.ext4, and the right to mount a file as one")
+    disk = HangingDisk(folder)
+    try:
+        yield disk
+    finally:
+        disk.go_on()
+        subprocess.run(["umount", folder], check=True, timeout=COMMAND_S)
+
+
+async def test_S11_a_disk_that_hangs_under_recordings(quick_town: OpenTown, hanging_disk: HangingDisk) -> None:
+    """Fault: the disk of the recordings hangs for the greater part of a call.
+
+    Hears: nothing of it; the conversation goes on, and key 0 leads to a person who knows why. The recording is whole.
+    """
+    settings = {"RECORD_CALLS": str(hanging_disk.folder)}
+    async with quick_town(own_process=True, settings=settings) as town:
+        call = await ring(town)
+        session = await in_conversation(town, call)
+        hanging_disk.hang()
+        try:
+            assert await answers(session)
+            await over(await ring(town, Listen(ms=300), Press("0"), *TO_A_PERSON, from_=OTHER_CALLER))
+            assert person_knows(town)
+        finally:
+            hanging_disk.go_on()
+        assert len(call.streams) == 1
+        call.complete()
+        await over(call)
+    recordings = list(hanging_disk.folder.glob("CA*.jsonl"))
+    assert len(recordings) == 2
+    for recorded in recordings:
+        result = replay(recorded)
+        assert (result.differences, result.unfinished) == ([], False)
 
 
 # --- it is told nonsense, or has a mistake in it

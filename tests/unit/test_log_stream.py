@@ -104,7 +104,7 @@ def test_what_is_too_much_to_keep_is_counted_and_said_before_the_next_line(
     for line in sent:
         pipe.writer.write(line)
     read = b""
-    while pipe.writer._waiting.qsize():  # pyright: ignore[reportPrivateUsage]
+    while pipe.writer._errands.waiting:  # pyright: ignore[reportPrivateUsage]
         read += pipe.drain()
     pipe.writer.write(b"again\n")
     pipe.writer.write(b"and again\n")

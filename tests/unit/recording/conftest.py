@@ -1,12 +1,13 @@
 """A call that is recorded while everything private that can happen to it happens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.settings import CallIdentity, CallSettings, Intent
+from voice_openai_connect.errands import Errands
 from voice_openai_connect.recording.recorder import RecordedCall, Recorder
 
 
@@ -40,10 +41,17 @@ def troubles() -> list[str]:
 
 
 @pytest.fixture
+def disk() -> Iterator[Errands]:
+    errands = Errands("recordings")
+    yield errands
+    errands.close(20)
+
+
+@pytest.fixture
 def recorded_call(
-    tmp_path: Path, identity: CallIdentity, call_settings: CallSettings, troubles: list[str]
+    disk: Errands, tmp_path: Path, identity: CallIdentity, call_settings: CallSettings, troubles: list[str]
 ) -> RecordedCall:
-    recorder = Recorder(tmp_path, identity, call_settings, lambda reason, _: troubles.append(reason))
+    recorder = Recorder(disk, tmp_path, identity, call_settings, lambda reason, _: troubles.append(reason))
     return RecordedCall(identity, call_settings, recorder)
 
 
@@ -82,9 +90,10 @@ CALL: list[ev.Event] = [
 
 
 @pytest.fixture
-def run_call(recorded_call: RecordedCall) -> Callable[[], None]:
+def run_call(recorded_call: RecordedCall, disk: Errands) -> Callable[[], None]:
     def run() -> None:
         for number, event in enumerate(CALL):
             recorded_call.handle(event, 1_000 + number * 90)
+        assert disk.settled(20)
 
     return run
