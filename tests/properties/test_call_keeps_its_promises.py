@@ -68,7 +68,7 @@ events: st.SearchStrategy[ev.Event] = st.one_of(
     st.builds(ev.ModelErred, st.sampled_from(["conversation_already_has_active_response", "x"])),
     st.builds(ev.ToolFinished, ids, st.just("done")),
     st.builds(ev.ToolFailed, ids, st.just("x")),
-    st.builds(ev.HandoverOrdered),
+    st.builds(ev.HandoverOrdered, st.booleans()),
     st.builds(ev.MoveOrdered),
     st.sampled_from([ev.QueuesUnattended(), ev.QueuesUnattended(closed=frozenset({GENERAL.queue}))]),
 )

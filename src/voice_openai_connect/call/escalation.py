@@ -27,6 +27,8 @@ class Reason(StrEnum):
     TOOL = "tool"
     KEY = "key"
     OPERATOR = "operator"
+    STOPPING = "stopping"
+    """The process stops, and no other can go on with the call."""
     REPEATED_FAILURE = "repeated_failure"
     MODEL_LOST = "model_lost"
     TIME_LIMIT = "time_limit"

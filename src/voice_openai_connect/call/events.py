@@ -209,9 +209,9 @@ class ToolFailed(Event):
 
 @dataclass(slots=True)
 class HandoverOrdered(Event):
-    """An operator ordered that this call goes to a person."""
+    """This call is to go to a person: an operator wants it, or the process is `stopping` and cannot wait any longer."""
 
-    reason: str = ""
+    stopping: bool = False
 
 
 @dataclass(slots=True)

@@ -59,6 +59,7 @@ _WHY: Final[dict[Reason, str]] = {
     Reason.TOOL: "The assistant asked for a person to take over.",
     Reason.KEY: "The caller pressed the key for a person.",
     Reason.OPERATOR: "An operator moved this call.",
+    Reason.STOPPING: "The assistant had to be stopped.",
     Reason.REPEATED_FAILURE: "The assistant failed repeatedly.",
     Reason.MODEL_LOST: "The assistant could not go on.",
     Reason.TIME_LIMIT: "The call reached its longest time with the assistant.",

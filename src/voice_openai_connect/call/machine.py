@@ -436,8 +436,8 @@ class Call:
     # --- handover
 
     @_dispatch.on(ev.HandoverOrdered)
-    def _handover_ordered(self, _: ev.HandoverOrdered, now: int) -> list[Command]:
-        return self._escalate(Reason.OPERATOR, now)
+    def _handover_ordered(self, event: ev.HandoverOrdered, now: int) -> list[Command]:
+        return self._escalate(Reason.STOPPING if event.stopping else Reason.OPERATOR, now)
 
     def _escalate(self, reason: Reason, now: int, wish: TransferWish | None = None) -> list[Command]:
         """A person is needed. The first reason counts; after it there is no way back to talking."""
@@ -512,7 +512,7 @@ class Call:
     def _move_ordered(self, event: ev.MoveOrdered, now: int) -> list[Command]:
         begins = self.phase is Phase.STARTING
         if not self.settings.checkpoints or (begins and not self._continuity.resumed):
-            return self._escalate(Reason.OPERATOR, now)
+            return self._escalate(Reason.STOPPING, now)
         self._moving = True
         if event.at_once or begins:
             return self._move_late(now)

@@ -167,7 +167,7 @@ class SessionManager:
         self.draining = True
         self._order_all(ev.MoveOrdered())
         if not await _within(limits.SHUTDOWN_S, self._idle):
-            self._order_all(ev.HandoverOrdered())
+            self._order_all(ev.HandoverOrdered(stopping=True))
             await _within(limits.SHUTDOWN_S, self._idle)
         await _within(limits.NEXT_ASKED_S, self.questions.none_awaited)
 

@@ -178,10 +178,6 @@ def _tool_finished(real: ev.ToolFinished, _: Facts, __: CallSettings) -> ev.Even
     return replace(real, output="")
 
 
-def _ordered(_: ev.HandoverOrdered, __: Facts, ___: CallSettings) -> ev.Event:
-    return ev.HandoverOrdered()
-
-
 def _contact(real: ev.ContactFound, _: Facts, __: CallSettings) -> ev.Event:
     return ev.ContactFound(some(real.contact_id))
 
@@ -203,7 +199,6 @@ _EVENTS: Final[dict[type[ev.Event], Callable[[Any, Facts, CallSettings], ev.Even
     ev.ModelToolCalled: _tool_called,
     ev.ModelResponseFinished: _response_finished,
     ev.ToolFinished: _tool_finished,
-    ev.HandoverOrdered: _ordered,
     ev.ContactFound: _contact,
     ev.TicketOpened: _ticket,
     ev.HandoverSaved: _saved,

@@ -35,6 +35,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "tool": "the assistant asked for a person",
     "key": "the caller pressed the key for a person",
     "operator": "an operator moved the call",
+    "stopping": "the assistant had to be stopped",
     "repeated_failure": "the assistant failed repeatedly",
     "model_lost": "the assistant was lost",
     "time_limit": "the call had lasted too long",

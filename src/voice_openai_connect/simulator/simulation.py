@@ -89,7 +89,7 @@ class Simulation:
         self._open(None)
         self._agenda.after(TICK_MS, self._caller_decides)
         if (at := self._weather.ordered_after_ms) is not None:
-            self._agenda.after(at, lambda: self._order(ev.HandoverOrdered()))
+            self._agenda.after(at, lambda: self._order(ev.HandoverOrdered(self._rng.random() < 0.5)))
         if (at := self._weather.moved_after_ms) is not None:
             self._agenda.after(at, lambda: self._order(ev.MoveOrdered(at_once=self._rng.random() < 0.2)))
         while self._agenda.step(HORIZON_MS):

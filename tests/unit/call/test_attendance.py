@@ -184,6 +184,14 @@ def test_an_operators_order_is_carried_out_whoever_is_there(talking: Line) -> No
     assert talking.call.phase is Phase.HANDING_OVER
 
 
+def test_a_process_that_stops_moves_nobody_to_where_nobody_is(talking: Line) -> None:
+    talking.post(ALL_CLOSED)
+    talking.post(ev.HandoverOrdered(stopping=True))
+
+    assert talking.sent(do.CloseStream) == [do.CloseStream(PromiseCallBack())]
+    assert talking.call.phase is Phase.ENDED
+
+
 def test_a_queue_that_closes_during_the_handover_changes_nothing(talking: Line) -> None:
     talking.post(ev.KeyPressed("0"))
 

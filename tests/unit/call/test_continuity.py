@@ -239,3 +239,4 @@ def test_a_call_that_cannot_be_moved_is_handed_to_a_person(make_line: Callable[.
     line.post(ev.MoveOrdered())
 
     assert line.call.phase is Phase.HANDING_OVER
+    assert [fact.label for fact in line.facts(Fact.ESCALATED)] == ["stopping"]

@@ -292,6 +292,7 @@ LOSSES = {
     "the model is lost twice": (ev.ModelLost("reset"), ev.ModelLost("reset", permanent=True)),
     "the model refuses us": (ev.ModelLost("quota", permanent=True),),
     "an operator orders it": (ev.HandoverOrdered(),),
+    "the process stops": (ev.HandoverOrdered(stopping=True),),
     "it speaks another format": (ev.ModelLost("reset"), ev.ModelConnected(), ev.ModelConfigured("audio/pcm", "x")),
 }
 

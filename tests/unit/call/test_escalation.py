@@ -259,6 +259,6 @@ def test_the_phrases_fit_what_a_call_expects():
 
 def test_reasons_are_stable_names():
     assert {str(reason) for reason in Reason} == {
-        "caller_asked", "tool", "key", "operator", "repeated_failure", "model_lost", "time_limit",
+        "caller_asked", "tool", "key", "operator", "stopping", "repeated_failure", "model_lost", "time_limit",
         "context_lost",
     }  # fmt: skip

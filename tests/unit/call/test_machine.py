@@ -505,6 +505,7 @@ def test_a_model_lost_during_the_goodbye_leaves_the_goodbye_to_twilio(talking: L
         ([ev.ModelToolCalled("r", "i", "c", "transfer_to_human", "{broken")], "tool"),
         ([ev.KeyPressed("0")], "key"),
         ([ev.HandoverOrdered()], "operator"),
+        ([ev.HandoverOrdered(stopping=True)], "stopping"),
         ([ev.ModelLost("insufficient_quota", permanent=True)], "model_lost"),
         ([ev.ModelResponseFinished("r", "reply", "failed", "insufficient_quota", permanent=True)], "model_lost"),
         ([ev.ModelResponseFinished("r", "reply", "failed", "x", retry_after_ms=60_000)], "repeated_failure"),

@@ -366,7 +366,7 @@ async def test_a_drain_sends_the_calls_that_do_not_end_to_a_person(monkeypatch: 
     await asyncio.wait_for(second.ordered.wait(), DEADLINE_S)
     monkeypatch.undo()
 
-    assert first.posted == second.posted == [ev.MoveOrdered(), ev.HandoverOrdered()]
+    assert first.posted == second.posted == [ev.MoveOrdered(), ev.HandoverOrdered(stopping=True)]
     await asyncio.wait_for(drain, DEADLINE_S)
 
 

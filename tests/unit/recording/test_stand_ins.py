@@ -47,8 +47,7 @@ def test_a_digit_keeps_its_name_only_if_it_called_a_person(call_settings: CallSe
     assert stand_ins.event(zero, (do.SetTimer("keys", 1),), call_settings) == ev.KeyPressed("*")
 
 
-def test_an_operators_words_and_a_tools_words_are_not_kept(call_settings: CallSettings) -> None:
-    assert stand_ins.event(ev.HandoverOrdered("Mr Smith is angry"), (), call_settings) == ev.HandoverOrdered()
+def test_a_tools_words_are_not_kept(call_settings: CallSettings) -> None:
     assert stand_ins.event(ev.ToolFinished("c1", "12 Elm Road"), (), call_settings) == ev.ToolFinished("c1", "")
     assert stand_ins.command(do.AnswerTool("c1", "12 Elm Road")) == do.AnswerTool("c1", "")
 
