@@ -85,6 +85,7 @@ check: .venv/.dev-ready ## format, lint, types, import rules, sizes
 	@$(RUN)ruff check .
 	@$(RUN)pyright
 	@$(RUN)lint-imports
+	@$(RUN)python tests/check_rooms.py
 	@$(RUN)python tests/check_sizes.py
 
 format: .venv/.dev-ready ## put the code into shape
