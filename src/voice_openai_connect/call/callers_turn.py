@@ -53,6 +53,10 @@ class CallersTurn:
         stopped_at, self._stopped_at = self._stopped_at, None
         return [] if stopped_at is None else [Tell(Fact.FIRST_AUDIO, value_ms=now - stopped_at)]
 
+    def gave_sign(self) -> None:
+        """The caller is there, though they have said nothing."""
+        self._silences = 0
+
     def stayed_silent(self) -> bool:
         """The model has asked into a silence once more; True when that is enough."""
         self._silences += 1

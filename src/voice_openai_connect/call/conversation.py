@@ -18,6 +18,8 @@ class Turn:
     text: str = ""
     settled: bool = False
     """Cut short by the caller: later text for it was never heard."""
+    sounded: bool = True
+    """Whether anything of it was on the caller's line. An item's text comes before its sound, which may never come."""
 
 
 _WORTH_TELLING: Final = 2
@@ -44,6 +46,10 @@ class Conversation:
         if not turn.settled:
             turn.text = (text if final else turn.text + text)[: limits.TURN_CHARS]
 
+    def assistant_sounds(self, item_id: str) -> None:
+        """The first sound of an item goes to the caller's line."""
+        self._turn("assistant", item_id).sounded = True
+
     def assistant_was_cut(self, item_id: str, heard_ms: int, received_ms: int) -> None:
         """Only part of an item was heard: keep that share of its words (speech has no better clock for text)."""
         turn = self._turns.get(item_id)
@@ -57,15 +63,15 @@ class Conversation:
     def _turn(self, who: Literal["caller", "assistant"], item_id: str) -> Turn:
         turn = self._turns.get(item_id)
         if turn is None:
-            turn = self._turns[item_id] = Turn(who, item_id)
+            turn = self._turns[item_id] = Turn(who, item_id, sounded=who == "caller")
             if len(self._turns) > limits.TURNS_KEPT:
                 del self._turns[next(iter(self._turns))]
         return turn
 
     @property
     def turns(self) -> list[Turn]:
-        """The turns that have words."""
-        return [turn for turn in self._turns.values() if turn.text]
+        """The turns that have words, and of which something was heard."""
+        return [turn for turn in self._turns.values() if turn.text and turn.sounded]
 
     def history(self, unheard: Collection[str] = ()) -> tuple[checkpoint.Turn, ...]:
         """The last turns, for a model that takes over in the middle of a call; items still `unheard` are left out."""

@@ -256,7 +256,7 @@ class HandingOver:
             case "summary":
                 return self.fall_back("late", now)
             case "sentence" if not self.sentence.over:
-                return [Tell(Fact.TRANSFER_SENTENCE_CUT), *self.sentence.give_up()]
+                return self.sentence.give_up(now)
             case "crm":
                 self._crm_awaited = False
                 return self.advance(now)

@@ -14,6 +14,11 @@ def word_for_word(sentence: str) -> str:
     return f'Say exactly the following, word for word, in its language, and nothing else: "{sentence}"'
 
 
+def greeting_owed(greeting: str) -> str:
+    """Told to a model whose greeting was lost because the caller spoke first."""
+    return f'The caller has not heard your greeting. Begin your next answer with it, word for word: "{greeting}"'
+
+
 INTERRUPTED: Final = (
     "The line was interrupted for a moment and what you were saying was cut off. Say in a few words that there was a "
     "short interruption, then go on from the last thing that was said. Do not greet the caller again."

@@ -22,7 +22,11 @@ class Keys:
     def press(self, digit: str, now: int) -> list[Command]:
         """One more key; after a pause the number is complete."""
         self._pressed = (self._pressed + digit)[: limits.KEYS_MAX]
-        return [SetTimer(KEYS_TIMER, now + limits.KEYS_PAUSE_MS)]
+        return self.wait(now)
+
+    def wait(self, now: int) -> list[Command]:
+        """Look again after a pause."""
+        return [SetTimer(KEYS_TIMER, now + limits.KEYS_PAUSE_MS)] if self._pressed else []
 
     def take(self) -> list[Command]:
         """Tell the model the number, if there is one; the next key begins another."""

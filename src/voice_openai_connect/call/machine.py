@@ -9,6 +9,7 @@ from typing import Final
 
 from voice_openai_connect import limits
 from voice_openai_connect.call import events as ev
+from voice_openai_connect.call.asking import Asking
 from voice_openai_connect.call.attendance import Attendance
 from voice_openai_connect.call.callers_turn import SPEECH_TIMER, CallersTurn
 from voice_openai_connect.call.checkpoint import Checkpoint
@@ -42,7 +43,7 @@ from voice_openai_connect.call.model_sessions import READY_TIMER, ModelSessions
 from voice_openai_connect.call.patience import QUIET_TIMER, STALLED_TIMER, Patience
 from voice_openai_connect.call.phases import CONVERSATION, LEGAL, RECORD_ANSWERS, WAITING_FOR_US, Phase
 from voice_openai_connect.call.playback import MARKS_TIMER
-from voice_openai_connect.call.retries import RETRY_TIMER, Retries
+from voice_openai_connect.call.retries import RETRY_TIMER
 from voice_openai_connect.call.sentence import CANCELLED_TIMER, TransferSentence
 from voice_openai_connect.call.settings import CallIdentity, CallSettings
 from voice_openai_connect.call.speech import Speech
@@ -66,6 +67,9 @@ _NOT_ON_THE_WAY: Final = (
     STALLED_TIMER,
 )
 """Timers that mean nothing once a person is on the way."""
+_MADE: Final = frozenset({"completed", "incomplete"})
+"""How a response ends of which there is no more to come; an incomplete one was cut off at its longest."""
+_KEYS_COUNT: Final = frozenset({Phase.STARTING, Phase.TALKING, Phase.RECOVERING})
 
 _dispatch: Final = Dispatch()
 
@@ -89,7 +93,7 @@ class Call:
         self._turn = CallersTurn()
         self._floor = Floor()
         self._patience = Patience(self._speech, settings.holding_sound)
-        self._retries = Retries()
+        self._asking = Asking(settings.greeting, self._floor, self._turn, self._patience)
         self._keys = Keys()
         self._tools = ToolCalls(settings.tools)
         self._model = ModelSessions(
@@ -178,14 +182,15 @@ class Call:
     def _key_pressed(self, event: ev.KeyPressed, now: int) -> list[Command]:
         if self.settings.person_key and event.digit == self.settings.person_key and self._keys.none_yet:
             return self._escalate(Reason.KEY, now)
-        return self._keys.press(event.digit, now) if self.phase is Phase.TALKING else []
+        self._turn.gave_sign()
+        return self._keys.press(event.digit, now) if self.phase in _KEYS_COUNT else []
 
     @_dispatch.when(KEYS_TIMER)
     def _keys_over(self, now: int) -> list[Command]:
+        if self.phase in {Phase.STARTING, Phase.RECOVERING}:
+            return self._keys.wait(now)  # there is no model yet that could be told
         told = self._keys.take()
-        if not told or self.phase is not Phase.TALKING:
-            return []
-        return [*told, *self._ask_for_reply(now)]
+        return [*told, *self._asking.for_reply(now)] if told and self.phase is Phase.TALKING else []
 
     # --- the model comes and goes
 
@@ -199,11 +204,11 @@ class Call:
             return self._format_refused(now)
         commands, waiting = self._model.take_kept()
         if self.phase is Phase.RECOVERING or self._continuity.resumed:
-            commands += self._model.take_up_thread(now)
-            commands += self._ask(RequestResponse("reply"), now)
+            commands += self._model.take_up_thread(now) + self._asking.owed_greeting(now)
+            commands += self._asking.ask(RequestResponse("reply"), now)
         else:
             commands += self._attendance.reminder()
-            commands += self._ask(RequestResponse("greeting", word_for_word(self.settings.greeting)), now)
+            commands += self._asking.greet(now)
         self.phase = Phase.TALKING
         return commands + waiting
 
@@ -255,7 +260,7 @@ class Call:
     def _caller_speech_stopped(self, _: ev.CallerSpeechStopped, now: int) -> list[Command]:
         self._turn.stopped(now)
         if self.phase is Phase.TALKING and self._turn.told_too_late(now):
-            return self._ask(RequestResponse("reply"), now)
+            return self._asking.ask(RequestResponse("reply"), now)
         return self._patience.owe_answer(now)
 
     @_dispatch.when(SPEECH_TIMER)
@@ -266,11 +271,13 @@ class Call:
         told = Tell(Fact.SPEECH_WITHOUT_END)
         if self._turn.goes_on():
             return [told, *self._escalate(Reason.REPEATED_FAILURE, now)]
-        asked = self._ask(RequestResponse("reply", NO_PAUSE), now)
+        asked = self._asking.ask(RequestResponse("reply", NO_PAUSE), now)
         return [told, SetTimer(SPEECH_TIMER, now + limits.SPEECH_MS), *asked]
 
     @_dispatch.on(ev.CallerStayedSilent)
     def _caller_stayed_silent(self, _: ev.CallerStayedSilent, now: int) -> list[Command]:
+        if self._patience.answer_owed or self._tools.running:
+            return []  # it is we who are silent
         enough = self._turn.stayed_silent()
         return self._say_goodbye(now, ask=True) if enough and self.phase is Phase.TALKING else []
 
@@ -278,7 +285,7 @@ class Call:
     def _caller_transcribed(self, event: ev.CallerTranscribed, now: int) -> list[Command]:
         self.conversation.caller_said(event.item_id, event.text)
         if self.phase is Phase.HANDING_OVER:
-            return []
+            return self._continuity.save(person_needed=True)  # should the caller come back, they need not say it again
         if self.settings.phrases.wants_person(event.text):
             return self._escalate(Reason.CALLER_ASKED, now)
         return self._continuity.save() if self.phase is Phase.TALKING else []
@@ -288,20 +295,6 @@ class Call:
         return [Tell(Fact.TRANSCRIPTION_FAILED, event.code)]
 
     # --- the model speaks
-
-    def _ask(self, request: RequestResponse, now: int) -> list[Command]:
-        self._retries.asked(request)
-        return [*self._floor.request(request), *self._patience.owe_answer(now)]
-
-    def _ask_for_reply(self, now: int) -> list[Command]:
-        """Ask for an answer to what the model was told; a caller who speaks is not spoken over.
-
-        The end of their turn brings an answer without our asking, and that takes it in.
-        """
-        if self._turn.speaking:
-            self._turn.model_told(now)
-            return []
-        return self._ask(RequestResponse("reply"), now)
 
     @_dispatch.on(ev.ModelResponseStarted)
     def _response_started(self, event: ev.ModelResponseStarted, _: int) -> list[Command]:
@@ -348,33 +341,33 @@ class Call:
             return commands + handing_over.sentence_finished(event, now) + self._move_on(now)
         if event.purpose == "goodbye" and silent and self.phase is Phase.SAYING_GOODBYE:
             return commands + self._hang_up(cut_off=True)
-        if event.status == "failed" or (event.status == "incomplete" and silent):
+        commands += self._asking.greeting_over(event, now, voiced=not silent)
+        if event.status == "failed" or (silent and self._is_missed(event)):
             return commands + self._response_failed(event, now)
-        if event.status in {"completed", "incomplete"}:  # cut off at its longest: there is no more to come of it either
-            self._retries.succeeded()
+        if event.status in _MADE or self._speech.was_too_long(event.response_id):
+            self._asking.answered()
             if not self._tools.running and self._floor.free:
                 self._patience.answer_given()
         return commands + self._last_words_heard(now)
 
+    def _is_missed(self, event: ev.ModelResponseFinished) -> bool:
+        """Whether the caller still waits for this response, which is over without a sound though nobody stopped it."""
+        stopped = self._speech.is_muted(event.response_id) or self._tools.called_by(event.response_id)
+        return event.status in _MADE and not stopped
+
     def _response_failed(self, event: ev.ModelResponseFinished, now: int) -> list[Command]:
         """A failed response is silent, so the caller must not be left with it."""
-        told = Tell(Fact.RESPONSE_FAILED, event.code)
+        told = Tell(Fact.RESPONSE_FAILED, event.code or "silent")
         if self.phase is not Phase.TALKING:
             return [told, *self._last_words_heard(now)]
         if event.permanent:
             return [told, *self._model.lose(event.code), *self._escalate(Reason.MODEL_LOST, now)]
-        wait = self._retries.failed(event)
-        if wait is None:
-            return [told, *self._escalate(Reason.REPEATED_FAILURE, now)]
-        return [told, SetTimer(RETRY_TIMER, now + wait)]
+        again = self._asking.failed(event, now)
+        return [told, *(self._escalate(Reason.REPEATED_FAILURE, now) if again is None else again)]
 
     @_dispatch.when(RETRY_TIMER)
     def _retry(self, now: int) -> list[Command]:
-        if self.phase is not Phase.TALKING or not self._floor.free or self._retries.request is None:
-            return []
-        if self._turn.speaking:
-            return []  # the end of their turn brings an answer without our asking
-        return self._ask(self._retries.request, now)
+        return self._asking.again(now) if self.phase is Phase.TALKING else []
 
     # --- tools
 
@@ -384,9 +377,11 @@ class Call:
             return [Tell(Fact.TOOL_REFUSED, "repeated")]
         if event.name == TRANSFER and self.phase is Phase.HANDING_OVER:
             return []  # the same wish, by another way
-        if self._speech.is_muted(event.response_id) or self.phase is Phase.HANDING_OVER:
+        if self.phase is Phase.HANDING_OVER:
             return [Tell(Fact.TOOL_REFUSED, "interrupted")]
-        self._tools.accept(event.call_id)
+        if self._speech.is_muted(event.response_id):
+            return [Tell(Fact.TOOL_REFUSED, "interrupted"), *self._tools.not_done(event)]
+        self._tools.accept(event)
         if event.name == TRANSFER:
             escalated = self._escalate(Reason.TOOL, now, transfer_wish(event.arguments))
             return [AnswerTool(event.call_id, self._attendance.answer), *escalated]
@@ -396,7 +391,7 @@ class Call:
         started = self._tools.start(event, now)
         if self._tools.is_running(event.call_id):
             return [*started, *self._patience.owe_answer(now)]
-        return [*started, *self._ask_for_reply(now)]
+        return [*started, *self._asking.for_reply(now)]
 
     @_dispatch.on(ev.ToolFinished, ev.ToolFailed)
     def _tool_answered(self, event: ev.ToolFinished | ev.ToolFailed, now: int) -> list[Command]:
@@ -406,7 +401,7 @@ class Call:
         """What the model is answered, if it is still there to be answered."""
         if self.phase not in CONVERSATION:
             return [command for command in answered if not isinstance(command, ModelCommand)]
-        return [*answered, *self._ask_for_reply(now)] if answered else []
+        return [*answered, *self._asking.for_reply(now)] if answered else []
 
     # --- goodbye
 
@@ -416,7 +411,10 @@ class Call:
         timer = SetTimer(_GOODBYE, now + limits.GOODBYE_MS)
         if not ask:
             return [timer, self._patience.listen(now)]
-        return [timer, *self._ask(RequestResponse("goodbye", word_for_word(self.settings.goodbye_sentence)), now)]
+        return [
+            timer,
+            *self._asking.ask(RequestResponse("goodbye", word_for_word(self.settings.goodbye_sentence)), now),
+        ]
 
     def _hang_up(self, *, cut_off: bool = False) -> list[Command]:
         """The end, with Twilio's goodbye where the caller has heard none of ours, or not all of it."""
@@ -504,7 +502,7 @@ class Call:
             return told
         self.phase = Phase.TALKING
         hushed = self._model.interrupt(now, cancel=True) if news and reason is not Reason.TOOL else []
-        return [*hushed, *told, CancelTimer(_GOODBYE), *self._ask_for_reply(now)]
+        return [*hushed, *told, CancelTimer(_GOODBYE), *self._asking.for_reply(now)]
 
     # --- going on elsewhere
 
@@ -520,7 +518,7 @@ class Call:
 
     def _between_turns(self) -> list[Command]:
         """Everything said has been heard and nobody is speaking: the moment to write it down, or to move."""
-        quiet = self._floor.free and self._speech.all_heard and not self._turn.speaking
+        quiet = self._floor.free and self._speech.all_heard and not self._turn.speaking and self._keys.none_yet
         if self.phase is not Phase.TALKING or not quiet or self._patience.answer_owed:
             return []
         return self._move() if self._moving else self._continuity.save()
@@ -577,10 +575,12 @@ class Call:
         return self._escalate(Reason.TIME_LIMIT, now)
 
     @_dispatch.when(_GOODBYE)
-    def _goodbye_late(self, _: int) -> list[Command]:
+    def _goodbye_late(self, now: int) -> list[Command]:
         if self.phase is not Phase.SAYING_GOODBYE:
             return []
-        return self._hang_up(cut_off=self._patience.answer_owed)
+        if (heard := self._speech.heard_by(now)) > now:
+            return [SetTimer(_GOODBYE, heard)]
+        return self._hang_up(cut_off=self._patience.answer_owed or not self._speech.all_heard)
 
     @_dispatch.when(CANCELLED_TIMER)
     def _cancel_late(self, _: int) -> list[Command]:

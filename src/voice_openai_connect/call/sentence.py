@@ -3,8 +3,9 @@
 from typing import Final
 
 from voice_openai_connect import limits
-from voice_openai_connect.call.commands import CancelTimer, Command, RequestResponse, SetTimer
+from voice_openai_connect.call.commands import CancelTimer, Command, RequestResponse, SetTimer, Tell
 from voice_openai_connect.call.events import ModelResponseFinished
+from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.floor import Floor
 from voice_openai_connect.call.instructions import word_for_word
 from voice_openai_connect.call.speech import Speech
@@ -47,9 +48,14 @@ class TransferSentence:
         """Whether it has been heard to its end by now."""
         return self._end(spoken=True) if self._made and self._speech.all_heard else []
 
-    def give_up(self) -> list[Command]:
-        """Do not wait any longer. What has been made is on the caller's line, so it need not be said again."""
-        return self._end(spoken=self._made)
+    def give_up(self, now: int) -> list[Command]:
+        """Do not wait any longer, unless there are words on the line: those before it, or its own.
+
+        What has been made has been on the caller's line then, so it need not be said again.
+        """
+        if (heard := self._speech.heard_by(now)) > now:
+            return [SetTimer(SENTENCE_TIMER, heard)]
+        return [Tell(Fact.TRANSFER_SENTENCE_CUT), *self._end(spoken=self._made)]
 
     def lose_model(self) -> list[Command]:
         """No model will speak it any more; if it was made, the caller still hears it."""

@@ -49,9 +49,12 @@ class Speech:
         self._conversation = conversation
         self._muted_items = _Remembered()
         self._muted_responses = _Remembered()
-        self._voiced: _Remembered = _Remembered()
+        self._voiced = _Remembered()
+        self._too_long = _Remembered()
         self._holds = 0
         """Rounds of the holding sound since the model last spoke."""
+        self._words_end = 0
+        """When the last of the model's words on the line has been played, unless they are cleared."""
         self._open: dict[str, str] = {}
         """Items that audio is still coming for, and their responses."""
         self._unplayed: dict[str, set[str]] = {}
@@ -75,9 +78,12 @@ class Speech:
             commands += self.stop(now)  # what is still to come of the holding sound would only delay the answer
         self._holds = 0
         self._voiced.add(event.response_id)
-        self._open[event.item_id] = event.response_id
+        if event.item_id not in self._open:
+            self._conversation.assistant_sounds(event.item_id)
+            self._open[event.item_id] = event.response_id
         room = max(0, limits.UNHEARD_AUDIO_MS - self._playback.unheard_ms(now)) * limits.BYTES_PER_MS
         commands += self._playback.add(event.response_id, event.item_id, event.audio[:room], now)
+        self._words_end = self._playback.quiet_from
         if len(event.audio) > room:
             commands += self._stop_there(event, now, cut_ms=(len(event.audio) - room) // limits.BYTES_PER_MS)
         return commands
@@ -86,6 +92,7 @@ class Speech:
         """More is waiting than anyone would listen to: what was sent stays, the rest is never made."""
         self._muted_items.add(event.item_id)
         self._muted_responses.add(event.response_id)
+        self._too_long.add(event.response_id)
         self._open.pop(event.item_id, None)
         tail, sent_ms = self._playback.forget_rest(event.item_id, now)
         dropped = Tell(Fact.FRAMES_DROPPED, "unheard_limit", cut_ms)
@@ -127,6 +134,10 @@ class Speech:
         """Whether any audio of this response went to the caller."""
         return response_id in self._voiced
 
+    def was_too_long(self, response_id: str) -> bool:
+        """Whether we ended this response because nobody would listen to more of it."""
+        return response_id in self._too_long
+
     def stop(self, now: int) -> list[Command]:
         """Silence at once: clear the caller's line, and tell the model what was heard. Nothing if all was heard."""
         cuts = self._playback.cut(now)
@@ -151,6 +162,11 @@ class Speech:
     def quiet_from(self) -> int:
         """When the caller's line runs dry, or ran dry."""
         return self._playback.quiet_from
+
+    def heard_by(self, now: int) -> int:
+        """Until when to wait for the model's words on the line to be heard; `now` if there are none."""
+        end = min(self._words_end, self._playback.quiet_from)
+        return end + limits.MARKS_GONE_MS if end > now else now
 
     @property
     def unheard(self) -> frozenset[str]:

@@ -18,7 +18,8 @@ class ToolCalls:
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
-        self._called: set[str] = set()
+        self._called: dict[str, str] = {}
+        """The calls made so far, and the responses that made them."""
         self._running: set[str] = set()
         self._messages: set[str] = set()
         """Messages that are kept, or about to be."""
@@ -37,9 +38,13 @@ class ToolCalls:
         """Whether this call was made before, or is one too many."""
         return call_id in self._called or len(self._called) >= limits.TOOL_CALLS
 
-    def accept(self, call_id: str) -> None:
+    def accept(self, event: ModelToolCalled) -> None:
         """From now on the same call is a repeat."""
-        self._called.add(call_id)
+        self._called[event.call_id] = event.response_id
+
+    def called_by(self, response_id: str) -> bool:
+        """Whether this response called a tool, and so need not have said anything."""
+        return response_id in self._called.values()
 
     def is_running(self, call_id: str) -> bool:
         """Whether the answer of this one is still to come."""
@@ -57,6 +62,11 @@ class ToolCalls:
         if arguments_of(event.arguments) is None:
             return _refused(event, "arguments", "The arguments were not a JSON object of reasonable size.")
         return self._begun(event, now + limits.TOOL_MS)
+
+    def not_done(self, event: ModelToolCalled) -> list[Command]:
+        """Answer a call that comes too late; left without an answer, the model may tell the caller that it is done."""
+        self.accept(event)
+        return [AnswerTool(event.call_id, "This was not done: the caller interrupted you.")]
 
     def _begun(self, event: ModelToolCalled, until: int) -> list[Command]:
         self._running.add(event.call_id)

@@ -213,3 +213,24 @@ def test_a_noisy_half_minute_is_forgiven_once_a_turn_has_ended(talking: Line) ->
         talking.say(f"I see {turn}")
 
     assert talking.call.phase is Phase.TALKING
+
+
+def test_a_caller_who_presses_keys_is_there(talking: Line) -> None:
+    for turn in range(limits.IDLE_PROMPTS * 2):
+        talking.post(ev.CallerStayedSilent(f"u{turn}"))
+        talking.say(f"still there {turn}")
+        talking.post(ev.KeyPressed("7"))
+        talking.wait(limits.KEYS_PAUSE_MS)
+        talking.say(f"thanks {turn}")
+
+    assert talking.call.phase is Phase.TALKING
+
+
+def test_a_caller_who_waits_for_us_is_not_silent(talking: Line) -> None:
+    talking.caller_says("where is my parcel?")
+    talking.post(ev.ModelResponseStarted("r", "reply"), ev.ModelToolCalled("r", "i", "c", "order_status", "{}"))
+    talking.post(ev.ModelResponseFinished("r", "reply", "completed"))
+    for turn in range(limits.IDLE_PROMPTS + 1):
+        talking.post(ev.CallerStayedSilent(f"v{turn}"))
+
+    assert talking.call.phase is Phase.TALKING

@@ -240,3 +240,13 @@ def test_a_call_that_cannot_be_moved_is_handed_to_a_person(make_line: Callable[.
 
     assert line.call.phase is Phase.HANDING_OVER
     assert [fact.label for fact in line.facts(Fact.ESCALATED)] == ["stopping"]
+
+
+def test_words_that_are_written_down_only_after_the_decision_for_a_person_are_kept_for_a_caller_who_comes_back(
+    talking: Line,
+) -> None:
+    talking.post(ev.CallerSpeechStarted("u1"), ev.CallerSpeechStopped("u1"), ev.KeyPressed("0"))
+    (saved,) = talking.sent(do.SaveCheckpoint, talking.post(ev.CallerTranscribed("u1", "my monitor shows error seven")))
+
+    assert saved.checkpoint.turns[-1] == Turn("caller", "my monitor shows error seven")
+    assert saved.checkpoint.person_needed

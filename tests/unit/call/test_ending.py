@@ -356,3 +356,16 @@ def test_such_a_call_is_moved_to_another_instance_and_not_given_up_even_before_i
 
     assert ready.checkpoint.nobody_came == starting.checkpoint.nobody_came == "no_answer"
     assert starting.checkpoint.resumes == BACK.resumes
+
+
+def test_a_long_goodbye_is_heard_to_its_end(talking: Line) -> None:
+    talking.caller_says("that was all")
+    talking.post(ev.ModelResponseStarted("r", "reply"), ev.ModelToolCalled("r", "i1", "c1", "end_call", "{}"))
+    talking.post(ev.ModelResponseFinished("r", "reply", "completed"))
+    talking.begin_saying("bye", ms=15_000, purpose="goodbye")
+    talking.end_saying("bye", purpose="goodbye")
+    talking.wait(15_000)
+    assert talking.sent(do.CloseStream) == []
+    talking.hear_everything()
+
+    assert talking.sent(do.CloseStream) == [do.CloseStream(HangUp())]

@@ -8,6 +8,7 @@ from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.next_step import DialPerson
 from voice_openai_connect.call.phases import Phase
+from voice_openai_connect.call.playback import MARKS_TIMER
 
 Line = Any
 SUMMARY = "intent: billing\nThe caller was charged twice and wants the money back."
@@ -264,13 +265,28 @@ def test_a_sentence_whose_marks_are_lost_has_been_heard_when_the_clock_says_so(t
     assert talking.facts(Fact.TRANSFER_SENTENCE_CUT) == []
 
 
-def test_a_sentence_that_does_not_end_is_waited_for_only_so_long(talking: Line) -> None:
+def test_a_long_sentence_is_heard_to_its_end(talking: Line) -> None:
     escalate(talking)
     summarise(talking)
     talking.post(ev.ContactNotFound("x"), ev.TicketNotOpened("x"), ev.HandoverSaved("0123456789"))
     talking.begin_saying("transfer", ms=20_000, purpose="transfer")
     talking.end_saying("transfer", purpose="transfer")
-    talking.wait(limits.TRANSFER_SENTENCE_MS)
+    talking.wait(20_000)
+    assert talking.sent(do.CloseStream) == []
+    talking.hear_everything()
+
+    assert talking.sent(do.CloseStream) == [do.CloseStream(DialPerson(token="0123456789"))]
+    assert talking.facts(Fact.TRANSFER_SENTENCE_CUT) == []
+
+
+def test_a_sentence_whose_end_is_never_heard_is_waited_for_only_so_long(talking: Line) -> None:
+    escalate(talking)
+    summarise(talking)
+    talking.post(ev.ContactNotFound("x"), ev.TicketNotOpened("x"), ev.HandoverSaved("0123456789"))
+    talking.begin_saying("transfer", ms=20_000, purpose="transfer")
+    talking.end_saying("transfer", purpose="transfer")
+    talking.timers.pop(MARKS_TIMER)
+    talking.wait(20_000 + limits.MARKS_GONE_MS)
 
     assert talking.sent(do.CloseStream) == [do.CloseStream(DialPerson(token="0123456789"))]
     assert len(talking.facts(Fact.TRANSFER_SENTENCE_CUT)) == 1

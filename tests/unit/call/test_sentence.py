@@ -1,8 +1,10 @@
 """The sentence before a caller is moved."""
 
-from voice_openai_connect.call.commands import MarkPlayback, RequestResponse, SetTimer
+from voice_openai_connect import limits
+from voice_openai_connect.call.commands import MarkPlayback, RequestResponse, SetTimer, Tell
 from voice_openai_connect.call.conversation import Conversation
 from voice_openai_connect.call.events import ModelAudio, ModelResponseFinished
+from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.floor import Floor
 from voice_openai_connect.call.sentence import SENTENCE_TIMER, TransferSentence
 from voice_openai_connect.call.speech import Speech
@@ -43,9 +45,20 @@ def test_a_sentence_that_was_made_is_not_said_again_by_twilio_when_its_end_is_no
     spoken.ask(0, until=12_000)
     speech.audio(ModelAudio("r", "i", bytes(8_000)), 0)
     spoken.response_finished(finished("completed"), 0, until=12_000)
-    spoken.give_up()
+    assert spoken.give_up(400) == [SetTimer(SENTENCE_TIMER, 1_000 + limits.MARKS_GONE_MS)]
+    assert not spoken.over
+    spoken.give_up(1_000 + limits.MARKS_GONE_MS)
 
     assert (spoken.over, spoken.spoken) == (True, True)
+
+
+def test_a_sentence_that_never_came_is_waited_for_no_longer_and_is_left_to_twilio() -> None:
+    spoken, speech = sentence()
+    spoken.ask(0, until=12_000)
+    speech.hold(bytes(80_000), 11_000)
+
+    assert spoken.give_up(12_000)[0] == Tell(Fact.TRANSFER_SENTENCE_CUT)
+    assert (spoken.over, spoken.spoken) == (True, False)
 
 
 def test_a_sentence_that_fails_twice_is_left_to_twilio() -> None:

@@ -1,14 +1,18 @@
 """Tools: which are refused, which run, and what the model is answered."""
 
+from typing import Any
+
 import pytest
 
 from voice_openai_connect import limits
+from voice_openai_connect.call import events as ev
 from voice_openai_connect.call.commands import AnswerTool, CancelTimer, Command, RunTool, SetTimer, Tell
 from voice_openai_connect.call.events import ModelToolCalled, ToolFailed, ToolFinished
 from voice_openai_connect.call.facts import Fact
 from voice_openai_connect.call.instructions import MESSAGE_KEPT, MESSAGE_NOT_KEPT
 from voice_openai_connect.call.tool_calls import TIMER, ToolCalls
 
+Line = Any
 NOW = 5_000
 MESSAGE = '{"message": "Please bring the spare key"}'
 
@@ -60,10 +64,10 @@ def test_what_makes_no_sense_is_answered_and_not_run(tools: ToolCalls, event: Mo
 
 def test_a_call_is_made_once_and_only_so_many_are_made(tools: ToolCalls) -> None:
     assert not tools.is_repeat("c1")
-    tools.accept("c1")
+    tools.accept(called("order_status"))
     assert tools.is_repeat("c1")
     for number in range(limits.TOOL_CALLS):
-        tools.accept(f"n{number}")
+        tools.accept(called("order_status", call_id=f"n{number}"))
     assert tools.is_repeat("another")
 
 
@@ -115,3 +119,13 @@ def test_a_message_that_is_being_kept_counts_for_a_caller_who_hangs_up_meanwhile
     tools.start(called("take_message", MESSAGE), NOW)
 
     assert tools.message_taken
+
+
+def test_a_call_from_a_response_that_was_interrupted_is_answered_as_not_done(talking: Line) -> None:
+    talking.caller_says("leave them a message")
+    talking.post(ev.ModelResponseStarted("r", "reply"), ev.CallerSpeechStarted("u2"))
+    new = talking.post(ModelToolCalled("r", "i", "c1", "order_status", "{}"))
+
+    assert [command.call_id for command in talking.sent(AnswerTool, new)] == ["c1"]
+    assert talking.sent(RunTool, new) == []
+    assert talking.sent(AnswerTool, talking.post(ModelToolCalled("r", "i", "c1", "order_status", "{}"))) == []
