@@ -100,7 +100,8 @@ CALL_MS: Final = 55 * 60_000
 
 # --- Handover
 TRANSFER_SENTENCE_MS: Final = 12_000
-"""From the decision to the last word of the spoken sentence, marks included. Then the caller is moved anyway."""
+"""From the decision to the last word of the spoken sentence. Then the caller is moved anyway, once what is being said has
+been heard."""
 RESPONSE_CANCEL_MS: Final = 700
 """How long a cancelled response may take to say so before the next one is asked for regardless."""
 SUMMARY_MS: Final = 1_800
@@ -117,7 +118,7 @@ RECORD_MS: Final = 5_000
 """From the decision until the record is stored or given up. Where HubSpot has taken all of `CRM_MS`, less than
 `SAVE_MS` is left: a caller does not wait longer because two services hang instead of one."""
 GOODBYE_MS: Final = 10_000
-"""From the decision to the last word of the goodbye. Then the line is closed anyway."""
+"""From the decision to the goodbye. Then the line is closed anyway, once what is being said has been heard."""
 SUMMARY_CHARS: Final = 1_500
 """Connect allows 32 KiB for all attributes of a contact together; an agent reads far less than that."""
 REASON_CHARS: Final = 300
