@@ -9,29 +9,59 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from prometheus_client.samples import Sample
 
 from voice_openai_connect import limits
+from voice_openai_connect.call.outcome import DialOutcome
 from voice_openai_connect.log_stream import standard_output
 from voice_openai_connect.metrics import Metrics
 
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What of a counter is written down."""
+
+    counter: str
+    label: str = ""
+    """By which it is told apart, if it has one."""
+    where: str = ""
+    """Of this label, only the values `among` these count; empty, all do."""
+    among: frozenset[str] = frozenset()
+
+
 NAMESPACE: Final = "voice-connect"
 GAUGE: Final = "active_calls"
-COUNTERS: Final[Mapping[str, str]] = {
-    "escalations": "reason",
-    "dials": "how",
-    "handovers_not_saved": "reason",
-    "model_failures": "reason",
-    "callers_lost": "",
-    "outbox_given_up": "reason",
-    "outbox_not_kept": "reason",
+MODEL_DOWN: Final = "model_down"
+"""1 when the model was down at any moment since the last line. One that is out of credit takes every probe in: it is
+down for seconds, after each caller whom it failed."""
+COUNTS: Final[Mapping[str, Count]] = {
+    "escalations": Count("escalations", "reason"),
+    "dials": Count("dials", "how"),
+    "handovers_not_saved": Count("handovers_not_saved", "reason"),
+    "model_failures": Count("model_failures", "reason"),
+    "callers_lost": Count("callers_lost"),
+    "outbox_given_up": Count("outbox_given_up", "reason"),
+    "outbox_not_kept": Count("outbox_not_kept", "reason"),
+    "calls_refused": Count("refused", "reason", where="what", among=frozenset({"call"})),
+    "transfers_failed": Count(
+        "transfers",
+        "outcome",
+        where="outcome",
+        among=frozenset(DialOutcome) - {DialOutcome.CONNECTED, DialOutcome.CALLER_LEFT},
+    ),
+    "context_not_delivered": Count("context_not_delivered"),
 }
-"""The counters, and the label by which each is told apart, if it has one."""
+"""What is counted, by its name in CloudWatch. Each of them costs money every month, so only what an alarm asks for."""
 HISTOGRAM: Final = "first_audio_seconds"
 
+_OUTAGES: Final = "model_outages"
+
 Document = dict[str, object]
+_Families = Mapping[str, list[Sample]]
 
 
 class MetricsLog:
@@ -48,14 +78,16 @@ class MetricsLog:
 
     def documents(self) -> Iterator[Document]:
         """One with the sums, which is never missing; then one for each label that has moved, and the answers' times."""
-        counted = {name: self._by_label(name, label) for name, label in COUNTERS.items()}
+        families = {found.name: found.samples for found in self._metrics.exposed.collect()}
+        counted = {name: self._by_label(families, name, count) for name, count in COUNTS.items()}
         sums = {name: sum(by_label.values()) for name, by_label in counted.items()}
-        yield self._document({GAUGE: self._gauge(), **sums}, unit="Count")
+        gauges = {GAUGE: _gauge(families, GAUGE), MODEL_DOWN: self._model_down(families)}
+        yield self._document({**gauges, **sums}, unit="Count")
         for name, by_label in counted.items():
             for value, amount in by_label.items():
-                if amount and COUNTERS[name]:
-                    yield self._document({name: amount}, unit="Count", labels={COUNTERS[name]: value})
-        times = list(self._first_audio())
+                if amount and (label := COUNTS[name].label):
+                    yield self._document({name: amount}, unit="Count", labels={label: value})
+        times = list(self._first_audio(families))
         for begin in range(0, len(times), limits.EMF_VALUES):
             yield self._document({HISTOGRAM: times[begin : begin + limits.EMF_VALUES]}, unit="Seconds")
 
@@ -69,34 +101,41 @@ class MetricsLog:
         about = {"Timestamp": int(self._clock() * 1_000), "CloudWatchMetrics": [stated]}
         return {"_aws": about, "message": "metrics", **dimensions, **values}
 
-    def _gauge(self) -> float:
-        return next(value for _, value in self._samples(GAUGE, GAUGE, ""))
+    def _model_down(self, families: _Families) -> int:
+        went_down = sum(self._by_label(families, _OUTAGES, Count(_OUTAGES)).values())
+        return int(_gauge(families, MODEL_DOWN) > 0 or went_down > 0)
 
-    def _by_label(self, name: str, label: str) -> dict[str, float]:
-        return {value: self._since(name, value, now) for value, now in self._samples(name, f"{name}_total", label)}
+    def _by_label(self, families: _Families, name: str, count: Count) -> dict[str, float]:
+        now = [
+            (sample.labels.get(count.label, ""), sample.value)
+            for sample in _samples(families, count.counter, f"{count.counter}_total")
+            if not count.where or sample.labels[count.where] in count.among
+        ]
+        return {value: self._since(name, value, total) for value, total in now}
 
-    def _first_audio(self) -> Iterator[float]:
+    def _first_audio(self, families: _Families) -> Iterator[float]:
         """Each time, rounded up to the end of its bucket; beyond the last one, to where that begins."""
         below, bound = 0.0, 0.0
-        for end, now in self._samples(HISTOGRAM, f"{HISTOGRAM}_bucket", "le"):
+        for sample in _samples(families, HISTOGRAM, f"{HISTOGRAM}_bucket"):
+            end = sample.labels["le"]
             bound = bound if end == "+Inf" else float(end)
-            until_here = self._since(HISTOGRAM, end, now)
+            until_here = self._since(HISTOGRAM, end, sample.value)
             yield from [bound] * round(until_here - below)
             below = until_here
-
-    def _samples(self, family: str, name: str, label: str) -> Iterable[tuple[str, float]]:
-        for found in self._metrics.exposed.collect():
-            if found.name == f"voice_connect_{family}":
-                yield from (
-                    (sample.labels.get(label, ""), sample.value)
-                    for sample in found.samples
-                    if sample.name == f"voice_connect_{name}"
-                )
 
     def _since(self, name: str, label: str, now: float) -> float:
         before = self._before.get((name, label), 0.0)
         self._before[name, label] = now
         return now - before
+
+
+def _samples(families: _Families, family: str, name: str) -> Iterable[Sample]:
+    found = families.get(f"voice_connect_{family}", [])
+    return (sample for sample in found if sample.name == f"voice_connect_{name}")
+
+
+def _gauge(families: _Families, name: str) -> float:
+    return next(sample.value for sample in _samples(families, name, name))
 
 
 @contextlib.asynccontextmanager

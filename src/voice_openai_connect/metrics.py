@@ -69,6 +69,7 @@ class Metrics:
         self._labels: dict[MetricWrapperBase, tuple[Labels, ...]] = {}
         self._active = self._gauge("active_calls", "Calls that the assistant is in at this moment", "livesum")
         self._model_down = self._gauge("model_down", "1 while new calls go straight to a person", "livemax")
+        self._outages = self._counter("model_outages", "Times that the model went down")
         self._limit_left = self._gauge(
             "model_limit_left_ratio", "What is left of OpenAI's rate limits (0 to 1)", "livemostrecent", "limit"
         )
@@ -190,6 +191,8 @@ class Metrics:
     def model_is_down(self, *, down: bool) -> None:
         """The model went down, or is back."""
         self._model_down.set(down)
+        if down:
+            self._count(self._outages)
 
     def model_limit_left(self, limit: str, share: float) -> None:
         """So much of a rate limit is left: 0 to 1."""

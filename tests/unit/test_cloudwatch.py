@@ -13,7 +13,8 @@ import pytest
 from voice_openai_connect import limits
 from voice_openai_connect.call.commands import Tell
 from voice_openai_connect.call.facts import Fact
-from voice_openai_connect.cloudwatch import COUNTERS, GAUGE, HISTOGRAM, MetricsLog, written_down
+from voice_openai_connect.call.outcome import DialOutcome
+from voice_openai_connect.cloudwatch import COUNTS, GAUGE, HISTOGRAM, MODEL_DOWN, MetricsLog, written_down
 from voice_openai_connect.metrics import Metrics
 
 NAME = {"type": "string", "minLength": 1, "maxLength": 255}
@@ -80,7 +81,7 @@ def test_a_line_is_as_the_specification_wants_it(metrics: Metrics) -> None:
 def test_the_sums_are_there_when_nothing_happens(metrics: Metrics) -> None:
     (only,) = documents(MetricsLog(metrics, "voice"))
 
-    assert values(only) == dict.fromkeys([GAUGE, *COUNTERS], 0)
+    assert values(only) == dict.fromkeys([GAUGE, MODEL_DOWN, *COUNTS], 0)
     assert only["service"] == "voice"
 
 
@@ -118,6 +119,60 @@ def test_calls_on_the_line_are_those_of_this_moment(metrics: Metrics) -> None:
     assert (two, values(documents(log)[0])[GAUGE]) == (2, 1)
 
 
+def down(log: MetricsLog) -> int:
+    return values(documents(log)[0])[MODEL_DOWN]
+
+
+def test_a_model_that_is_down_is_told_again_and_again_until_it_is_back(metrics: Metrics) -> None:
+    log = MetricsLog(metrics, "voice")
+    metrics.model_is_down(down=True)
+    first, second = down(log), down(log)
+    metrics.model_is_down(down=False)
+
+    assert (first, second, down(log)) == (1, 1, 0)
+
+
+def test_a_model_that_was_down_for_seconds_between_two_lines_is_told_once(metrics: Metrics) -> None:
+    """So is one without credit: every probe takes it for well, and the next caller finds out."""
+    log = MetricsLog(metrics, "voice")
+    metrics.model_is_down(down=True)
+    metrics.model_is_down(down=False)
+
+    assert (down(log), down(log)) == (1, 0)
+
+
+def test_of_what_was_refused_only_new_calls_count_by_reason(metrics: Metrics) -> None:
+    log = MetricsLog(metrics, "voice")
+    for what, reason in [("call", "full"), ("call", "model_down"), ("call", "full"), ("resume", "full")]:
+        metrics.refused(what, reason)
+    metrics.refused("webhook", "signature")
+    sums, *by_label = documents(log)
+
+    assert values(sums)["calls_refused"] == 3
+    assert {each["reason"]: values(each) for each in by_label} == {
+        "full": {"calls_refused": 2},
+        "model_down": {"calls_refused": 1},
+    }
+
+
+@pytest.mark.parametrize("outcome", DialOutcome)
+def test_of_dials_only_those_count_that_reached_nobody_who_still_waited(metrics: Metrics, outcome: DialOutcome) -> None:
+    log = MetricsLog(metrics, "voice")
+    metrics.transfer_ended(outcome, suspicious=False)
+    sums, *by_label = documents(log)
+    counts = outcome not in {DialOutcome.CONNECTED, DialOutcome.CALLER_LEFT}
+
+    assert values(sums)["transfers_failed"] == counts
+    assert [(each["outcome"], values(each)) for each in by_label] == [(outcome, {"transfers_failed": 1})] * counts
+
+
+def test_notes_that_did_not_arrive_are_counted(metrics: Metrics) -> None:
+    log = MetricsLog(metrics, "voice")
+    metrics.context_not_delivered()
+
+    assert [values(each)["context_not_delivered"] for each in documents(log)] == [1]
+
+
 def test_times_are_rounded_up_and_never_lost(metrics: Metrics) -> None:
     log = MetricsLog(metrics, "voice")
     for ms in (100, 700, 700, 60_000):
@@ -139,7 +194,21 @@ def test_many_times_go_into_several_lines(metrics: Metrics) -> None:
 def test_every_name_is_a_metric_of_ours(metrics: Metrics) -> None:
     known = {family.name.removeprefix("voice_connect_") for family in metrics.registry.collect()}
 
-    assert {GAUGE, HISTOGRAM, *COUNTERS} <= known
+    assert {GAUGE, MODEL_DOWN, HISTOGRAM, *(count.counter for count in COUNTS.values())} <= known
+
+
+def test_everything_that_has_a_label_is_told_apart_by_it(metrics: Metrics) -> None:
+    for fact in (Fact.ESCALATED, Fact.DIALING, Fact.HANDOVER_NOT_SAVED, Fact.MODEL_LOST):
+        told(metrics, fact, "key")
+    metrics.refused("call", "key")
+    metrics.transfer_ended("busy", suspicious=False)
+    metrics.outbox_given_up("key")
+    metrics.outbox_not_kept("key")
+    _, *by_label = documents(MetricsLog(metrics, "voice"))
+    seen = {name: document[COUNTS[name].label] for document in by_label for name in values(document)}
+
+    assert seen.keys() == {name for name, count in COUNTS.items() if count.label}
+    assert set(seen.values()) == {"key", "busy"}
 
 
 async def test_lines_are_written_again_and_again_and_once_at_the_end(metrics: Metrics) -> None:

@@ -148,6 +148,15 @@ def test_what_belongs_to_no_call_is_counted() -> None:
     assert seen["errors_total", "call"] == 1
 
 
+def test_a_model_that_goes_down_and_comes_back_leaves_an_outage_behind() -> None:
+    metrics = Metrics()
+    before = samples(metrics)["model_outages_total",]
+    for down in (True, False, True, False):
+        metrics.model_is_down(down=down)
+
+    assert (before, samples(metrics)["model_outages_total",], samples(metrics)["model_down",]) == (0, 2, 0)
+
+
 def test_contacts_and_tickets_that_are_missing_are_failures_of_the_crm() -> None:
     metrics = Metrics()
     metrics.observe(Tell(Fact.CONTACT_MISSING, "timeout"))

@@ -109,6 +109,28 @@ def test_agents_get_the_guide_and_the_whisper_of_this_stack(resources: Any) -> N
     assert {"AgentWhisper": f"{INSTANCE}/contact-flow/AgentWhisper"} in hooks
 
 
+# --- Alarms
+
+GROUPS = {
+    "ContactFlowFatalErrors": "ContactFlow",
+    "CallsBreachingConcurrencyQuota": "VoiceCalls",
+    "MisconfiguredPhoneNumbers": "VoiceCalls",
+}
+"""The metrics of callers who were cut off or not taken at all, and the group under which Connect keeps each."""
+
+
+def test_somebody_is_woken_for_the_first_caller_whom_connect_does_not_take_or_cuts_off(resources: Any) -> None:
+    alarms = {each["MetricName"]: each for each in resources.values() if "AlarmDescription" in each}
+
+    assert alarms.keys() == GROUPS.keys()
+    for metric, alarm in alarms.items():
+        stated = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+        assert stated["InstanceId"] == {"Fn::Select": [1, {"Fn::Split": ["/", {"Ref": "InstanceArn"}]}]}
+        assert stated["MetricGroup"] == GROUPS[metric]
+        assert ("ContactFlowName" in stated) == (GROUPS[metric] == "ContactFlow"), "Connect counts calls by instance"
+        assert (alarm["Namespace"], alarm["Statistic"], alarm["Threshold"]) == ("AWS/Connect", "Sum", 1)
+
+
 # --- Connect's own test of the flow
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from voice_openai_connect.integrations import connect_client, target_watch
 from voice_openai_connect.simulator.ecs import TARGET_GROUP
 
 DIAL_HOWS = {"with_token", "without_token"}
+METRICS = {cloudwatch.GAUGE, cloudwatch.MODEL_DOWN, cloudwatch.HISTOGRAM, *cloudwatch.COUNTS}
 SAMPLE = {
     "PublicHost": "voice.example.com",
     "TwilioAccountSid": "AC" + "1" * 32,
@@ -227,13 +229,13 @@ def asked_metrics(resources: Any) -> list[dict[str, Any]]:
 def test_alarms_and_scaling_ask_for_the_metrics_that_the_gateway_writes_all_of_them(resources: Any) -> None:
     asked = asked_metrics(resources)
 
-    assert {metric["MetricName"] for metric in asked} == {cloudwatch.GAUGE, cloudwatch.HISTOGRAM, *cloudwatch.COUNTERS}
+    assert {metric["MetricName"] for metric in asked} == METRICS
     for metric in asked:
         dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+        count = cloudwatch.COUNTS.get(metric["MetricName"])
         assert metric["Namespace"] == cloudwatch.NAMESPACE
-        assert metric["MetricName"] in {cloudwatch.GAUGE, cloudwatch.HISTOGRAM, *cloudwatch.COUNTERS}
         assert dimensions.pop("service") == {"Ref": "AWS::StackName"}
-        assert set(dimensions) <= {cloudwatch.COUNTERS.get(metric["MetricName"])}
+        assert set(dimensions) <= {count.label if count else ""}
         assert set(dimensions.values()) <= {*Reason, *DIAL_HOWS}
 
 
@@ -241,13 +243,69 @@ def test_the_dashboard_shows_the_metrics_that_the_readme_says_to_watch(resources
     body = resources["Dashboard"]["DashboardBody"]["Fn::Sub"]
     widgets = json.loads(re.sub(r"\$\{[\w:]+\}", "x", body))["widgets"]
 
-    assert len(widgets) == 7
-    for name in (cloudwatch.GAUGE, cloudwatch.HISTOGRAM, *cloudwatch.COUNTERS):
+    assert len(widgets) == 10
+    for name in METRICS:
         assert sum(name in json.dumps(widget) for widget in widgets) == 1
     for name, label in re.findall(r"{voice-connect,service,(\w+)} MetricName=\\\"(\w+)", body):
-        assert cloudwatch.COUNTERS[label] == name
+        assert cloudwatch.COUNTS[label].label == name
 
 
 def test_the_alarm_for_a_full_task_comes_before_it_is_full(resources: Any, stack: Any) -> None:
     assert resources["NearlyFull"]["Threshold"] < 100
     assert stack["Parameters"]["CallsWanted"]["Default"] < stack["Parameters"]["MaxCalls"]["Default"]
+
+
+def test_the_document_reckons_with_as_many_metrics_as_are_paid_for(template: Any) -> None:
+    """Those with a label come on top, in the hours in which they move."""
+    kinds = [each["Type"] for each in template("data.yaml")["Resources"].values()]
+    text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+
+    assert len(METRICS) + kinds.count("AWS::Logs::MetricFilter") == 15
+    assert "for each of fifteen metrics" in text
+
+
+def alarm(resources: Any, metric: str) -> dict[str, Any]:
+    (found,) = [
+        each
+        for each in resources.values()
+        if each.get("MetricName") == metric and "AlarmDescription" in each and len(each["Dimensions"]) == 1
+    ]
+    return found
+
+
+def rings(properties: dict[str, Any], minutes: list[float]) -> bool:
+    """Whether the alarm has rung by the end of these minutes, of each of which one value is there (0 or more)."""
+    of_period = {"Sum": sum, "Maximum": max}[properties["Statistic"]]
+    period, periods = properties["Period"] // 60, properties["EvaluationPeriods"]
+    needed = properties.get("DatapointsToAlarm", periods)
+    padded = [0.0] * period * periods + minutes
+    for now in range(period * periods, len(padded) + 1):
+        window = padded[now - period * periods : now]
+        points = [of_period(window[begin : begin + period]) for begin in range(0, len(window), period)]
+        if sum(point >= properties["Threshold"] for point in points) >= needed:
+            return True
+    return False
+
+
+def test_somebody_is_woken_when_the_model_is_down_for_two_minutes_and_not_for_one(resources: Any) -> None:
+    down = alarm(resources, cloudwatch.MODEL_DOWN)
+
+    assert down["Statistic"] == "Maximum", "every task writes it down, and one that knows is enough"
+    assert rings(down, [0, 1, 1])
+    assert not rings(down, [0, 1, 0])
+
+
+def test_somebody_is_woken_when_a_model_without_credit_fails_a_caller_now_and_then(resources: Any) -> None:
+    """It is down for seconds after each of them, so hardly ever for two minutes in a row."""
+    assert rings(alarm(resources, cloudwatch.MODEL_DOWN), [1, *[0] * 8, 1])
+
+
+@pytest.mark.parametrize("metric", ["transfers_failed", "context_not_delivered"])
+def test_somebody_is_woken_when_connect_fails_the_few_callers_of_a_quiet_hour(resources: Any, metric: str) -> None:
+    assert rings(alarm(resources, metric), [2, *[0] * 9, 2])
+    assert not rings(alarm(resources, metric), [2, *[0] * 30, 0])
+
+
+def test_somebody_is_woken_when_callers_go_past_the_assistant(resources: Any) -> None:
+    assert rings(alarm(resources, "calls_refused"), [1, 1, 1, 1, 1])
+    assert not rings(alarm(resources, "calls_refused"), [2, *[0] * 5, 2])

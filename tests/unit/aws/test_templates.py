@@ -72,3 +72,13 @@ def test_every_alarm_says_what_callers_notice_and_tells_somebody(path: Path, tem
 
     assert all(alarm["AlarmDescription"] and alarm["AlarmActions"] for alarm in alarms)
     assert all("TreatMissingData" in alarm for alarm in alarms)
+
+
+def test_the_document_lists_every_alarm_there_is_and_no_other(template: Any) -> None:
+    text = (TEMPLATES.parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    section = text.partition("## Alarms in CloudWatch")[2].partition("\n## ")[0]
+    stacks = [template(path.name)["Resources"] for path in EVERY]
+    alarms = [name for stack in stacks for name, each in stack.items() if each["Type"] == "AWS::CloudWatch::Alarm"]
+
+    assert alarms
+    assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(alarms)
