@@ -184,6 +184,20 @@ def test_new_tasks_come_before_old_ones_go(resources: Any) -> None:
     assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
 
 
+def test_a_deployment_leaves_as_many_tasks_as_calls_have_made(resources: Any) -> None:
+    """A count in the template is sent again whenever anything about the service changes."""
+    assert "DesiredCount" not in resources["Service"]
+    assert resources["Scaling"]["MinCapacity"] == {"Ref": "TasksAtLeast"}
+    assert resources["Scaling"]["ResourceId"] == {"Fn::Sub": "service/${Cluster}/${Service.Name}"}
+
+
+def test_a_new_account_gets_its_cluster(resources: Any) -> None:
+    """With capacity providers, making it needs ECS's service-linked role in the moment in which that is made."""
+    assert "CapacityProviders" not in resources["Cluster"]
+    assert resources["Service"]["LaunchType"] == "FARGATE"
+    assert "CapacityProviderStrategy" not in resources["Service"]
+
+
 # --- Rights
 
 
