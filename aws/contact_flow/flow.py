@@ -141,10 +141,13 @@ def agent_whisper(config: FlowConfig) -> Flow:
     """What the agent hears before the caller does: an agent whisper flow. Raises `FlowRefusedError`."""
     spoken = config.languages[config.language]
     actions = [
+        # The inbound flow has switched it on again, and what follows goes by that until somebody says otherwise.
+        blocks.flow_log("log-off", on=False, then="voice"),
         blocks.voice("voice", spoken.voice, spoken.engine, then="verified"),
         blocks.compare("verified", "$.Attributes.matched_by", {"phone": "ask"}, otherwise="tell"),
-        blocks.say("tell", spoken.prompts["whisper"], then="end"),
-        blocks.say("ask", spoken.prompts["whisper_unverified"], then="end"),
+        blocks.say("tell", spoken.prompts["whisper"], then="log-on"),
+        blocks.say("ask", spoken.prompts["whisper_unverified"], then="log-on"),
+        blocks.flow_log("log-on", on=True, then="end"),
         blocks.end_flow("end"),
     ]
     return Flow.of(actions, kind="agent_whisper")
@@ -157,6 +160,8 @@ def agent_guide(_: FlowConfig) -> Flow:
     bar that stays in sight, and sections below. Connect's own frame names the queue.
     """
     actions = [
+        # A contact takes over from the one before it whether its flows are logged, and the call's are by now.
+        blocks.flow_log("log-off", on=False, then="verified"),
         blocks.compare("verified", "$.Attributes.matched_by", {"phone": "show-unverified"}, otherwise="show"),
         blocks.view("show", DETAIL_VIEW, _guide_data(FROM_ASSISTANT), limit_s=GUIDE_S, then="end"),
         blocks.view("show-unverified", DETAIL_VIEW, _guide_data(UNVERIFIED), limit_s=GUIDE_S, then="end"),

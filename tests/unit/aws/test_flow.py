@@ -168,15 +168,32 @@ def test_an_entry_is_one_longer_than_a_token_so_that_its_terminator_is_not_left_
     assert listen["InputValidation"]["CustomValidation"]["MaximumLength"] == "11"
 
 
-def test_the_log_is_off_wherever_something_private_is_entered_or_read() -> None:
-    """Connect writes a block's parameters into the log: what was entered, what the Lambda found."""
-    logged = INBOUND.reachable(passing=lambda action: () if action.identifier == "log-off" else action.targets)
-    logged |= _from("log-on")
-    private = {name for name, action in ACTIONS.items() if re.search(r"\$\.(Stored|External|Attr)", str(action))}
+@pytest.mark.parametrize("name", flow.FLOWS)
+def test_the_log_is_off_wherever_something_private_is_entered_or_read(name: str) -> None:
+    """Connect writes a block's parameters into the log: what was entered, what the Lambda found.
 
-    assert ACTIONS["log-off"].parameters == {"FlowLoggingBehavior": "Disabled"}
+    It may be on at the start: a flow takes that over from the one before it.
+    """
+    kind, _ = flow.FLOWS[name]
+    made = Flow.load(COMMITTED[name], kind=kind)
+    switches = {each: action for each, action in made.actions.items() if action.type == "UpdateFlowLoggingBehavior"}
+    logged = made.reachable(passing=lambda action: () if action.identifier == "log-off" else action.targets)
+    if "log-on" in switches:
+        logged |= replace(made, start="log-on").reachable()
+    private = {each for each, action in made.actions.items() if re.search(r"\$\.(Stored|External|Attr)", str(action))}
+
+    assert switches["log-off"].parameters == {"FlowLoggingBehavior": "Disabled"}
+    assert switches.keys() <= {"log-off", "log-on"}
     assert private
     assert not logged & private
+
+
+def test_after_the_whisper_the_log_is_on_again_as_the_inbound_flow_left_it() -> None:
+    """What a contact centre logs of its own flows is its own affair."""
+    whisper = Flow.load(COMMITTED["agent_whisper.json"], kind="agent_whisper")
+
+    assert ACTIONS["log-on"].parameters == whisper.actions["log-on"].parameters == {"FlowLoggingBehavior": "Enabled"}
+    assert "end" not in whisper.reachable(passing=lambda action: action.targets - {"log-on"})
 
 
 def _from(start: str) -> set[str]:
