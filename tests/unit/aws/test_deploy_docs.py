@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,6 +26,8 @@ from awscli.customizations.ecr import ECRGetLoginPassword  # pyright: ignore[rep
 from awscli.customizations.s3.subcommands import SyncCommand  # pyright: ignore[reportMissingTypeStubs]
 
 from voice_openai_connect.cli import DEFAULT_FLOW
+from voice_openai_connect.config import Settings
+from voice_openai_connect.profile import load_profiles
 from voice_openai_connect.wire.twilio_webhooks import Form, issue_ticket, read_ticket, signature_is_valid
 
 ROOT = Path(__file__).parents[3]
@@ -32,6 +35,10 @@ INSTANCE = "11111111-2222-3333-4444-555555555555"
 ARN = "arn:aws"
 ANSWERS: Final = {
     "sts get-caller-identity": "123456789012",
+    "connect list-security-profiles": INSTANCE,
+    "connect list-routing-profiles": INSTANCE,
+    "connect list-phone-numbers-v2": INSTANCE,
+    "secretsmanager get-random-password": "aB3dE5gH7jK9mN1pQ3sT",
     "connect create-instance": INSTANCE,
     "connect search-available-phone-numbers": "+61255505678",
     "connect list-instances": f"{ARN}:connect:ap-southeast-2:123456789012:instance/{INSTANCE}",
@@ -170,6 +177,21 @@ def test_the_aws_command_line_understands_every_command(commands: list[list[str]
     assert parser.complaints == []
 
 
+def inline(document: str) -> list[list[str]]:
+    """The commands with options that stand in a sentence."""
+    prose = re.sub(r"```.*?```", "", (ROOT / document).read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [shlex.split(found)[1:] for found in re.findall(r"`(aws [^`]*--[^`]*)`", prose)]
+
+
+def test_the_aws_command_line_understands_the_commands_in_sentences(parser: Parser) -> None:
+    said = [words for document in AT_LEAST for words in inline(document)]
+    for words in said:
+        parser.parse(words)
+
+    assert ["cloudformation", "delete-stack", "--stack-name", "voice-connect-gateway"] in said
+    assert parser.complaints == []
+
+
 def test_a_command_that_is_wrong_is_noticed(parser: Parser) -> None:
     """As older instructions have it: a table's expiry cannot be set when it is made."""
     key = [
@@ -233,6 +255,63 @@ def test_every_output_that_is_read_is_one_that_the_stack_has(deploy_commands: li
         asked = re.findall(r"OutputKey=='(\w+)'", options(words).get("--query", ""))
 
         assert set(asked) <= set(templates[options(words)["--stack-name"]]["Outputs"])
+
+
+# --- One queue for every name
+
+
+def test_the_gateway_watches_the_queue_that_the_flows_lead_to(deploy_commands: list[list[str]]) -> None:
+    """Unless it is told, it looks for queues of the profile's names, and a new instance has none."""
+    deployed = [words for words in deploy_commands if words[1] == "deploy"]
+    first = {options(words)["--stack-name"]: overrides(words) for words in reversed(deployed)}
+    watched = Settings.model_construct(connect_queues=first["voice-connect-gateway"]["ConnectQueues"]).queue_names
+
+    assert watched.keys() == load_profiles().queues_that_may_be_empty
+    assert watched == {
+        "escalation": first["voice-connect"]["EscalationQueueArn"],
+        "priority": first["voice-connect"]["PriorityQueueArn"],
+    }
+
+
+# --- Making and removing
+
+REMOVED_BY: Final = {
+    "connect create-instance": "connect delete-instance",
+    "connect claim-phone-number": "connect release-phone-number",
+    "secretsmanager create-secret": "secretsmanager delete-secret",
+    "ecr create-repository": "ecr delete-repository",
+    "acm request-certificate": "acm delete-certificate",
+}
+NOT_REMOVED: Final = {"connect create-user", "iam create-service-linked-role"}
+"""One goes with its instance; the other is the account's, costs nothing, and other services of it may need it."""
+
+
+def test_everything_that_is_made_is_removed_again_what_is_used_last(deploy_commands: list[list[str]]) -> None:
+    """Else a number is paid for every day that leads nowhere."""
+    ran = [" ".join(words[:2]) for words in deploy_commands]
+    made = {each for each in ran if re.search(r" (create|claim|request)-", each)}
+    stacks = [options(words)["--stack-name"] for words in deploy_commands if words[1] == "deploy"]
+    gone = [options(words)["--stack-name"] for words in deploy_commands if words[1] == "delete-stack"]
+
+    assert made == {*REMOVED_BY, *NOT_REMOVED}
+    assert set(REMOVED_BY.values()) <= set(ran)
+    assert gone == [each for each in reversed(dict.fromkeys(stacks)) if each in gone], "the last one made goes first"
+    assert {*gone, "voice-connect-agent-page"} == set(stacks)
+    first, last = ran.index("cloudformation delete-stack"), len(ran) - ran[::-1].index("cloudformation delete-stack")
+    assert ran.index("connect disassociate-phone-number-contact-flow") < first
+    assert all(ran.index(each) > last for each in REMOVED_BY.values())
+
+
+def test_a_stack_is_gone_before_the_next_one_goes(deploy_commands: list[list[str]]) -> None:
+    for index, words in enumerate(deploy_commands):
+        if words[:2] == ["cloudformation", "delete-stack"]:
+            assert deploy_commands[index + 1] == ["cloudformation", "wait", "stack-delete-complete", *words[2:]]
+
+
+def test_the_number_at_twilio_leads_elsewhere_before_anything_is_removed() -> None:
+    section = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8").partition("**Removing everything**")[2]
+
+    assert re.search(r"webhook.*fallback", section.partition("```bash")[0], re.DOTALL)
 
 
 # --- A new auth token at Twilio
