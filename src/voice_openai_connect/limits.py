@@ -100,8 +100,8 @@ CALL_MS: Final = 55 * 60_000
 
 # --- Handover
 TRANSFER_SENTENCE_MS: Final = 12_000
-"""From the decision to the last word of the spoken sentence. Then the caller is moved anyway, once what is said just then
-has been heard."""
+"""From the decision to the last word of the spoken sentence. Then the caller is moved anyway, once what is being
+said then has been heard."""
 RESPONSE_CANCEL_MS: Final = 700
 """How long a cancelled response may take to say so before the next one is asked for regardless."""
 SUMMARY_MS: Final = 1_800
